@@ -1,0 +1,281 @@
+//! The validated configuration. Only this can be applied; only `validate` makes it.
+
+use crate::net::{MacAddr, Protocol};
+use crate::sched;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A whole configuration file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// `[lbd]`
+    pub lbd: Lbd,
+    /// `[network]`
+    pub network: Network,
+    /// `[[service]]`, in file order.
+    pub services: Vec<Service>,
+}
+
+/// `[lbd]`: the daemon itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lbd {
+    /// tmpfs: control socket, flow table, the persisted set.
+    pub run_dir: PathBuf,
+    /// Pins of the xdp engine.
+    pub bpf_dir: PathBuf,
+    /// Hash key, last good configuration, operators' overrides.
+    pub state_dir: PathBuf,
+    /// Where metrics and probes of lbd itself are served; `None` is `"off"`.
+    pub metrics: Option<SocketAddr>,
+    /// Reload when the file changes.
+    pub watch: bool,
+    /// Changes by lbctl go into the file.
+    pub write_back: bool,
+    /// Unix group that may change things.
+    pub admin_group: String,
+    /// Unix group that may look; `None` = everybody who reaches the socket.
+    pub read_group: Option<String>,
+    /// Whether exec checks are allowed.
+    pub allow_exec: bool,
+    /// How long proxied connections may finish after SIGTERM.
+    pub shutdown_timeout: Duration,
+    /// Log filter: `"info"`, or tracing's `target=level` list.
+    pub log: String,
+    /// `None`: journald when run by systemd, else text.
+    pub log_format: Option<LogFormat>,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One readable line an event.
+    Text,
+    /// One JSON object a line.
+    Json,
+    /// journald's native fields.
+    Journald,
+}
+
+/// `[network]`: interfaces, engine, table sizes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Network {
+    /// Interfaces VIP traffic arrives on; empty only when no service is in mode `dr`.
+    pub interfaces: Vec<String>,
+    /// Which engine moves frames.
+    pub engine: EngineChoice,
+    /// 0 = one per receive queue, at most one per core.
+    pub workers: usize,
+    /// Capacity of the flow table, all workers together.
+    pub flow_entries: usize,
+    /// `None`: `hash.key` in `state_dir`.
+    pub hash_key_file: Option<PathBuf>,
+    /// After carrier-up, check failures change nothing this long.
+    pub link_holddown: Duration,
+    /// Receive ring of one `af_packet` worker on one interface, in MiB.
+    pub ring_mib: usize,
+}
+
+/// `network.engine`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EngineChoice {
+    /// The best that truly works here.
+    Auto,
+    /// Raw sockets with a memory-mapped receive ring.
+    AfPacket,
+}
+
+/// `[[service]]`: a virtual service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Service {
+    /// Unique name.
+    pub name: String,
+    /// Free text.
+    pub description: String,
+    /// Free labels.
+    pub labels: BTreeMap<String, String>,
+    /// One VIP or more; no doubles.
+    pub vips: Vec<IpAddr>,
+    /// One port or more; no doubles.
+    pub ports: Vec<u16>,
+    /// Transport.
+    pub protocol: Protocol,
+    /// How traffic reaches the reals.
+    pub mode: Mode,
+    /// Who gets a new flow.
+    pub scheduler: sched::Kind,
+    /// Operator's wish for the whole service.
+    pub admin: Admin,
+    /// What becomes of flows of a real that died.
+    pub on_dead: OnDead,
+    /// They stay with it this long first.
+    pub dead_grace: Duration,
+    /// Draining flows may stay this long; zero = until they end.
+    pub drain_timeout: Duration,
+    /// Established TCP flows, or UDP flows, are forgotten after this long without a packet.
+    pub idle_timeout: Duration,
+    /// Whether flows are remembered.
+    pub track: Track,
+    /// Fewer reals up because checks failed: panic. 0 = never.
+    pub min_healthy: u32,
+    /// Whether lbd answers for the VIPs.
+    pub announce: Announce,
+    /// Real of last resort.
+    pub sorry: Option<IpAddr>,
+    /// A real is up when all pass; empty = unchecked.
+    pub checks: Vec<Check>,
+    /// In file order.
+    pub reals: Vec<Real>,
+}
+
+/// `mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Direct routing: only the two MAC addresses of a frame change.
+    Dr,
+}
+
+/// `admin` of a service or a real: the operator's wish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum Admin {
+    /// Takes part.
+    #[default]
+    Enabled,
+    /// No new flows; old ones finish.
+    Drain,
+    /// Its flows are treated as after its death, at once.
+    Disabled,
+}
+
+/// `on_dead`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnDead {
+    /// Another real gets the flow; it resets it, and the client knows.
+    Rehash,
+    /// The flow stays with the dead real.
+    Keep,
+    /// Its packets are dropped.
+    Drop,
+}
+
+/// `track`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Track {
+    /// Every flow is remembered.
+    Flows,
+    /// Each packet is decided alone, by the ring.
+    None,
+}
+
+/// `announce`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Announce {
+    /// lbd answers for the VIP, unless the host owns the address.
+    Always,
+    /// Only while this host has the address.
+    WhenOwned,
+    /// Never: somebody else brings the traffic here.
+    Never,
+}
+
+/// `[[service.check]]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Check {
+    /// What is asked.
+    pub kind: CheckKind,
+    /// Which way the probe travels.
+    pub via: Via,
+    /// The address probes come from.
+    pub source: Option<IpAddr>,
+    /// `None`: the port traffic goes to (the first, where the service has several).
+    pub port: Option<u16>,
+    /// Between probes of a settled real that is up.
+    pub interval: Duration,
+    /// Between probes while in transition.
+    pub fast_interval: Duration,
+    /// Between probes of a settled real that is down.
+    pub down_interval: Duration,
+    /// A probe that takes longer has failed.
+    pub timeout: Duration,
+    /// Passes in a row that bring a real up.
+    pub rise: NonZeroU32,
+    /// Failures in a row that take it down.
+    pub fall: NonZeroU32,
+}
+
+/// What a check asks.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CheckKind {
+    /// A connection opens.
+    Tcp,
+    /// A request is answered as expected.
+    Http(HttpCheck),
+}
+
+impl CheckKind {
+    /// The word for it in the configuration, in views and in metrics.
+    pub fn word(&self) -> &'static str {
+        match self {
+            CheckKind::Tcp => "tcp",
+            CheckKind::Http(_) => "http",
+        }
+    }
+}
+
+/// Keys of an `http` check.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpCheck {
+    /// Request method.
+    pub method: String,
+    /// Request target.
+    pub path: String,
+    /// `Host`; `None`: the address asked.
+    pub host: Option<String>,
+    /// Accepted status codes, as inclusive ranges; never empty.
+    pub expect: Vec<(u16, u16)>,
+    /// The answer's body must contain this.
+    pub body: Option<String>,
+    /// Further request headers.
+    pub headers: BTreeMap<String, String>,
+}
+
+/// Which way a probe travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Via {
+    /// To the real's own address.
+    Real,
+}
+
+/// `[[service.real]]`: a machine that answers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Real {
+    /// Unique in its service; the address by default.
+    pub name: String,
+    /// Free text.
+    pub description: String,
+    /// Free labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its own address.
+    pub address: IpAddr,
+    /// 0-256; 0 = no new flows.
+    pub weight: u16,
+    /// Operator's wish.
+    pub admin: Admin,
+    /// Pinned MAC.
+    pub mac: Option<MacAddr>,
+    /// Where it is reached; `None`: by route.
+    pub interface: Option<String>,
+    /// Serves only when no other real is up.
+    pub backup: bool,
+}

@@ -1,0 +1,33 @@
+//! The pure part of lbd: it decides, others touch the world.
+//!
+//! No I/O, no clock, no unsafe: frames, configuration text, results and the time come in as
+//! values, and decisions go out as values, so that the daemon, the command line, the benchmarks
+//! and the fuzzers all use the same rules.
+//!
+//! Rooms stand on floors; a room imports only from floors below its own, never sideways:
+//!
+//! | floor | rooms |
+//! |---|---|
+//! | 0 | [`id`], [`time`], [`load`], [`net`] |
+//! | 1 | [`flow`], [`sched`], [`health`], [`vip`] |
+//! | 2 | [`config`] |
+//! | 3 | [`service`] |
+//! | 4 | [`director`], [`api`] |
+#![forbid(unsafe_code)]
+
+pub mod id;
+pub mod load;
+pub mod net;
+pub mod time;
+
+pub mod flow;
+pub mod health;
+pub mod sched;
+pub mod vip;
+
+pub mod config;
+
+pub mod service;
+
+pub mod api;
+pub mod director;

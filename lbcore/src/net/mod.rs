@@ -1,0 +1,11 @@
+//! Frames: parse once, know the flow, rewrite in place. The header views come from `pnet_packet`;
+//! here is what they lack.
+
+mod addr;
+mod key;
+pub mod packet;
+pub mod rewrite;
+
+pub use addr::Addr;
+pub use key::{FlowHash, FlowKey, HashKey, Protocol, ServiceKey};
+pub use pnet_base::MacAddr;

@@ -1,0 +1,1 @@
+//! The snapshot that packets are decided by, and how it comes about.

@@ -1,0 +1,25 @@
+//! The daemon's rooms. They are a library so that benchmarks and tools can use them; the contract
+//! with users is the binary.
+//!
+//! | floor | rooms |
+//! |---|---|
+//! | 0 | [`sys`] (the only unsafe), [`live`] |
+//! | 1 | [`io`], [`probe`], [`link`], [`neigh`], [`guard`], [`vip`] |
+//! | 2 | [`dataplane`], [`control`] |
+//! | 3 | [`daemon`] |
+
+pub mod live;
+#[allow(unsafe_code)]
+pub mod sys;
+
+pub mod guard;
+pub mod io;
+pub mod link;
+pub mod neigh;
+pub mod probe;
+pub mod vip;
+
+pub mod control;
+pub mod dataplane;
+
+pub mod daemon;

@@ -1,0 +1,5 @@
+//! What tasks and packet workers share.
+
+pub mod event;
+
+pub use event::Event;

@@ -1,0 +1,3 @@
+//! `lbd`: parse, set up logging, run.
+
+fn main() {}
