@@ -1,1 +1,1 @@
-
+//! Namespace harness and end-to-end tests of lbd.

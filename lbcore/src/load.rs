@@ -48,7 +48,9 @@ impl Loads {
     /// Counts a flow out. Never wraps below zero: a count that a damaged table made wrong heals
     /// at the next recount instead of turning a real away for ever.
     pub fn sub(&self, real: RealId, kind: Weightiness) {
-        let _ = self.cell(real, kind).fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1));
+        let _ = self
+            .cell(real, kind)
+            .fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1));
     }
 
     /// Active flows of `real`.

@@ -18,7 +18,10 @@ impl Add<Duration> for Tick {
     type Output = Tick;
 
     fn add(self, rhs: Duration) -> Tick {
-        Tick(self.0.saturating_add(u64::try_from(rhs.as_millis()).unwrap_or(u64::MAX)))
+        Tick(
+            self.0
+                .saturating_add(u64::try_from(rhs.as_millis()).unwrap_or(u64::MAX)),
+        )
     }
 }
 
@@ -26,6 +29,9 @@ impl Sub<Duration> for Tick {
     type Output = Tick;
 
     fn sub(self, rhs: Duration) -> Tick {
-        Tick(self.0.saturating_sub(u64::try_from(rhs.as_millis()).unwrap_or(u64::MAX)))
+        Tick(
+            self.0
+                .saturating_sub(u64::try_from(rhs.as_millis()).unwrap_or(u64::MAX)),
+        )
     }
 }

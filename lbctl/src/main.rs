@@ -1,1 +1,3 @@
+//! `lbctl`: talks to the control socket.
+
 fn main() {}

@@ -1,1 +1,16 @@
-//! (in work)
+//! Thin wrappers over system calls: the only room with `unsafe`, each block with its reason.
+
+pub mod affinity;
+pub mod clock;
+pub mod shared_file;
+
+use std::io;
+
+/// The result of a libc call that returns -1 and sets errno on failure.
+pub(crate) fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
