@@ -1,1 +1,5 @@
-//! (in work)
+//! The director: frame in, verdict out.
+
+mod verdict;
+
+pub use verdict::DropReason;

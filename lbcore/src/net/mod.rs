@@ -3,9 +3,11 @@
 
 mod addr;
 mod key;
+mod meta;
 pub mod packet;
 pub mod rewrite;
 
 pub use addr::Addr;
 pub use key::{FlowHash, FlowKey, HashKey, Protocol, ServiceKey};
+pub use meta::{FrameMeta, VlanTag};
 pub use pnet_base::MacAddr;
