@@ -2,6 +2,7 @@
 
 use crate::net::{MacAddr, Protocol};
 use crate::sched;
+pub use crate::vip::Announce;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -174,18 +175,6 @@ pub enum Track {
     Flows,
     /// Each packet is decided alone, by the ring.
     None,
-}
-
-/// `announce`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Announce {
-    /// lbd answers for the VIP, unless the host owns the address.
-    Always,
-    /// Only while this host has the address.
-    WhenOwned,
-    /// Never: somebody else brings the traffic here.
-    Never,
 }
 
 /// `[[service.check]]`.

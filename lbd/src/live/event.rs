@@ -3,6 +3,7 @@
 
 use lbcore::id::{Epoch, RealId};
 use lbcore::net::MacAddr;
+pub use lbcore::vip::VipState;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -112,20 +113,4 @@ pub struct VipNews {
     pub claimed_by: Option<MacAddr>,
     /// Claims by other MACs seen so far.
     pub conflicts: u64,
-}
-
-/// `vip list`'s word for who answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum VipState {
-    /// Asking whether somebody has it (RFC 5227, RFC 4862 DAD).
-    Probing,
-    /// lbd answers for it.
-    Announced,
-    /// The host owns the address, its kernel answers.
-    Owned,
-    /// Somebody else has it; tried again.
-    Conflict,
-    /// Not announced: released by the operator, `announce = "never"`, `when-owned` and not owned,
-    /// or the interface is not there.
-    Silent,
 }
