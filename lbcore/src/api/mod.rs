@@ -1,1 +1,32 @@
-//! (in work)
+//! What lbd and lbctl say to each other: one [`Request`], one [`Response`] or [`ApiError`], and
+//! how each travels over HTTP ([`route`]). Both programs use these very types, so neither can
+//! misread the other.
+
+mod error;
+mod explain;
+mod prefix;
+mod request;
+mod response;
+pub mod route;
+mod text;
+mod timestamp;
+mod view;
+
+pub use error::{ApiError, ErrorBody, ErrorCode};
+pub use explain::{CandidateView, ExplainView, FlowFound, Verdict};
+pub use prefix::Prefix;
+pub use request::{
+    FlowFilter, MAX_FLOWS_LISTED, RealChange, RealRef, Request, ServiceRef, VipVerb,
+};
+pub use response::{
+    ChangeView, Envelope, FlowsView, RealsView, ReloadView, Response, ServicesView, VipsView,
+};
+pub use text::printable;
+pub use timestamp::Timestamp;
+pub use view::{
+    CheckView, DriftView, EngineView, FlowView, FramesView, InterfaceView, LastReload, RealState,
+    RealView, ServiceState, ServiceView, StatusView, VipState, VipView,
+};
+
+/// The version of this interface, in every document as `api_version`.
+pub const API_VERSION: &str = "v1";

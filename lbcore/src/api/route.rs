@@ -1,0 +1,281 @@
+//! How a request travels over HTTP/1.1: the one place that knows methods, paths and bodies, used
+//! by lbctl to build a call and by lbd to read one.
+
+mod percent;
+
+use super::{ApiError, ErrorCode, FlowFilter, RealChange, RealRef, Request, ServiceRef, VipVerb};
+use crate::config::Admin;
+use crate::net::Protocol;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, SocketAddr};
+
+/// A request on the wire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// `GET`, `POST`, `PATCH`.
+    pub method: &'static str,
+    /// Path and query, percent-encoded.
+    pub target: String,
+    /// JSON; empty where there is nothing to say.
+    pub body: Vec<u8>,
+}
+
+/// Every path, for the answer to a wrong one.
+pub const PATHS: &str = "GET /v1/status, GET /v1/services, GET /v1/services/{service}, \
+    GET /v1/services/{service}/reals, GET|PATCH /v1/services/{service}/reals/{real}, \
+    POST /v1/services/{service}/reals/{real}/drain, GET /v1/vips, \
+    POST /v1/vips/{vip}/take|release, GET /v1/flows, POST /v1/explain, POST /v1/reload";
+
+/// The largest weight.
+const MAX_WEIGHT: u16 = 256;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExplainBody {
+    protocol: Protocol,
+    client: SocketAddr,
+    vip: SocketAddr,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ReloadBody {
+    force: bool,
+    dry_run: bool,
+}
+
+impl Call {
+    /// How `request` is sent.
+    pub fn of(request: &Request) -> Call {
+        let get = |target: String| Call {
+            method: "GET",
+            target,
+            body: Vec::new(),
+        };
+        match request {
+            Request::Status => get("/v1/status".into()),
+            Request::Services => get("/v1/services".into()),
+            Request::Service { service } => get(service_path(service)),
+            Request::Reals { service } => get(service_path(service) + "/reals"),
+            Request::Real { service, real } => get(real_path(service, real)),
+            Request::SetReal {
+                service,
+                real,
+                change,
+            } => with_body("PATCH", real_path(service, real), change),
+            Request::Vips => get("/v1/vips".into()),
+            Request::Vip { vip, verb } => Call {
+                method: "POST",
+                target: format!("/v1/vips/{}/{verb}", percent::encode(&vip.to_string())),
+                body: Vec::new(),
+            },
+            Request::Flows { filter } => get(format!("/v1/flows{}", flow_query(filter))),
+            &Request::Explain {
+                protocol,
+                client,
+                vip,
+            } => {
+                let body = ExplainBody {
+                    protocol,
+                    client,
+                    vip,
+                };
+                with_body("POST", "/v1/explain".into(), &body)
+            }
+            &Request::Reload { force, dry_run } => {
+                with_body("POST", "/v1/reload".into(), &ReloadBody { force, dry_run })
+            }
+        }
+    }
+
+    /// What a method, a target (path and query) and a body ask for.
+    ///
+    /// # Errors
+    /// `NoSuchPath`, `MethodNotAllowed`, or `BadRequest` with what is wrong.
+    pub fn read(method: &str, target: &str, body: &[u8]) -> Result<Request, ApiError> {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let segments: Vec<String> = path
+            .strip_prefix("/v1/")
+            .ok_or_else(|| no_such_path(path))?
+            .split('/')
+            .map(percent::decode)
+            .collect::<Option<_>>()
+            .ok_or_else(|| bad_request(format!("the path {path} is not valid UTF-8")))?;
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let refuse = |allowed: &str| {
+            ApiError::new(
+                ErrorCode::MethodNotAllowed,
+                format!("{path} knows {allowed}, not {method}"),
+            )
+        };
+        match (segments.as_slice(), method) {
+            (["status"], "GET") => Ok(Request::Status),
+            (["services"], "GET") => Ok(Request::Services),
+            (["services", s], "GET") => Ok(Request::Service {
+                service: (*s).into(),
+            }),
+            (["services", s, "reals"], "GET") => Ok(Request::Reals {
+                service: (*s).into(),
+            }),
+            (["services", s, "reals", r], "GET") => Ok(Request::Real {
+                service: (*s).into(),
+                real: (*r).into(),
+            }),
+            (["services", s, "reals", r], "PATCH") => Ok(Request::SetReal {
+                service: (*s).into(),
+                real: (*r).into(),
+                change: checked(json(body)?)?,
+            }),
+            (["services", s, "reals", r, "drain"], "POST") => Ok(Request::SetReal {
+                service: (*s).into(),
+                real: (*r).into(),
+                change: RealChange {
+                    admin: Some(Admin::Drain),
+                    weight: None,
+                },
+            }),
+            (["vips"], "GET") => Ok(Request::Vips),
+            (["vips", vip, verb], "POST") => Ok(Request::Vip {
+                vip: vip
+                    .parse::<IpAddr>()
+                    .map_err(|_| bad_request(format!("{vip:?} is not an IP address")))?,
+                verb: verb.parse::<VipVerb>().map_err(|()| no_such_path(path))?,
+            }),
+            (["flows"], "GET") => Ok(Request::Flows {
+                filter: read_flow_query(query)?,
+            }),
+            (["explain"], "POST") => {
+                let ExplainBody {
+                    protocol,
+                    client,
+                    vip,
+                } = json(body)?;
+                Ok(Request::Explain {
+                    protocol,
+                    client,
+                    vip,
+                })
+            }
+            (["reload"], "POST") => {
+                let ReloadBody { force, dry_run } = if body.is_empty() {
+                    ReloadBody::default()
+                } else {
+                    json(body)?
+                };
+                Ok(Request::Reload { force, dry_run })
+            }
+            (["status" | "services" | "vips" | "flows"], _)
+            | (["services", _] | ["services", _, "reals"], _) => Err(refuse("GET")),
+            (["services", _, "reals", _], _) => Err(refuse("GET and PATCH")),
+            (["services", _, "reals", _, "drain"], _)
+            | (["vips", _, "take" | "release"], _)
+            | (["explain" | "reload"], _) => Err(refuse("POST")),
+            _ => Err(no_such_path(path)),
+        }
+    }
+}
+
+fn service_path(service: &ServiceRef) -> String {
+    format!("/v1/services/{}", percent::encode(&service.to_string()))
+}
+
+fn real_path(service: &ServiceRef, real: &RealRef) -> String {
+    format!(
+        "{}/reals/{}",
+        service_path(service),
+        percent::encode(&real.0)
+    )
+}
+
+fn with_body(method: &'static str, target: String, body: &impl Serialize) -> Call {
+    // The bodies here are structs of numbers and words: their serialization has no way to fail.
+    let body = serde_json::to_vec(body).unwrap_or_default();
+    Call {
+        method,
+        target,
+        body,
+    }
+}
+
+fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(body)
+        .map_err(|e| bad_request(format!("the body is not as expected: {e}")))
+}
+
+fn checked(change: RealChange) -> Result<RealChange, ApiError> {
+    match change {
+        RealChange {
+            weight: Some(weight),
+            ..
+        } if weight > MAX_WEIGHT => Err(bad_request(format!(
+            "a weight is 0 to {MAX_WEIGHT}, not {weight}; nothing was changed"
+        ))),
+        RealChange {
+            weight: None,
+            admin: None,
+        } => Err(bad_request(
+            "nothing to change: give a weight or admin".into(),
+        )),
+        change => Ok(change),
+    }
+}
+
+fn flow_query(filter: &FlowFilter) -> String {
+    let FlowFilter {
+        service,
+        real,
+        client,
+        limit,
+    } = filter;
+    let pairs: Vec<String> = [
+        ("service", service.as_ref().map(ToString::to_string)),
+        ("real", real.as_ref().map(ToString::to_string)),
+        ("client", client.as_ref().map(ToString::to_string)),
+        ("limit", limit.as_ref().map(ToString::to_string)),
+    ]
+    .into_iter()
+    .filter_map(|(key, value)| Some(format!("{key}={}", percent::encode(&value?))))
+    .collect();
+    if pairs.is_empty() {
+        String::new()
+    } else {
+        format!("?{}", pairs.join("&"))
+    }
+}
+
+fn read_flow_query(query: &str) -> Result<FlowFilter, ApiError> {
+    let mut filter = FlowFilter::default();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let value = percent::decode(value)
+            .ok_or_else(|| bad_request(format!("the value of {key} is not valid UTF-8")))?;
+        match key {
+            "service" => filter.service = Some(value.as_str().into()),
+            "real" => filter.real = Some(value.as_str().into()),
+            "client" => filter.client = Some(value.parse().map_err(bad_request)?),
+            "limit" => {
+                let limit = value.parse();
+                filter.limit =
+                    Some(limit.map_err(|_| bad_request(format!("limit {value:?} is no number")))?);
+            }
+            _ => {
+                return Err(bad_request(format!("flows has no filter {key:?}"))
+                    .hint("filters: service, real, client, limit"));
+            }
+        }
+    }
+    Ok(filter)
+}
+
+fn bad_request(message: String) -> ApiError {
+    ApiError::new(ErrorCode::BadRequest, message)
+}
+
+fn no_such_path(path: &str) -> ApiError {
+    ApiError::new(ErrorCode::NoSuchPath, format!("there is no {path}"))
+        .hint(format!("there is: {PATHS}"))
+}
+
+#[cfg(test)]
+mod tests;

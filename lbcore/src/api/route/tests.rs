@@ -1,0 +1,252 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use proptest::prelude::*;
+
+fn service() -> impl Strategy<Value = ServiceRef> {
+    prop_oneof![
+        "[a-z0-9._-]{1,63}".prop_map(|name| ServiceRef::from(name.as_str())),
+        any::<(SocketAddr, bool)>().prop_map(|(address, tcp)| {
+            let address = SocketAddr::new(address.ip(), address.port());
+            ServiceRef::from(format!("{address}/{}", if tcp { "tcp" } else { "udp" }).as_str())
+        }),
+        // Whatever somebody types arrives as it was typed.
+        ".{1,20}".prop_map(|text| ServiceRef::from(text.as_str())),
+    ]
+}
+
+fn real() -> impl Strategy<Value = RealRef> {
+    ".{1,20}".prop_map(RealRef)
+}
+
+fn change() -> impl Strategy<Value = RealChange> {
+    let admin = prop_oneof![
+        Just(Admin::Enabled),
+        Just(Admin::Drain),
+        Just(Admin::Disabled)
+    ];
+    (
+        proptest::option::of(0..=MAX_WEIGHT),
+        proptest::option::of(admin),
+    )
+        .prop_map(|(weight, admin)| RealChange { weight, admin })
+        .prop_filter("says something", |change| *change != RealChange::default())
+}
+
+fn filter() -> impl Strategy<Value = FlowFilter> {
+    let client = (any::<IpAddr>(), 0..=32u8)
+        .prop_map(|(address, len)| super::super::Prefix::new(address, len).unwrap());
+    (
+        proptest::option::of(service()),
+        proptest::option::of(real()),
+        proptest::option::of(client),
+        proptest::option::of(any::<usize>()),
+    )
+        .prop_map(|(service, real, client, limit)| FlowFilter {
+            service,
+            real,
+            client,
+            limit,
+        })
+}
+
+fn address() -> impl Strategy<Value = SocketAddr> {
+    any::<(IpAddr, u16)>().prop_map(|(ip, port)| SocketAddr::new(ip, port))
+}
+
+fn request() -> impl Strategy<Value = Request> {
+    let verb = prop_oneof![Just(VipVerb::Take), Just(VipVerb::Release)];
+    let protocol = prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp)];
+    prop_oneof![
+        Just(Request::Status),
+        Just(Request::Services),
+        service().prop_map(|service| Request::Service { service }),
+        service().prop_map(|service| Request::Reals { service }),
+        (service(), real()).prop_map(|(service, real)| Request::Real { service, real }),
+        (service(), real(), change()).prop_map(|(service, real, change)| Request::SetReal {
+            service,
+            real,
+            change
+        }),
+        Just(Request::Vips),
+        (any::<IpAddr>(), verb).prop_map(|(vip, verb)| Request::Vip { vip, verb }),
+        filter().prop_map(|filter| Request::Flows { filter }),
+        (protocol, address(), address()).prop_map(|(protocol, client, vip)| Request::Explain {
+            protocol,
+            client,
+            vip
+        }),
+        any::<(bool, bool)>().prop_map(|(force, dry_run)| Request::Reload { force, dry_run }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn what_is_sent_is_what_is_read(request in request()) {
+        let call = Call::of(&request);
+        prop_assert!(call.target.is_ascii() && !call.target.contains(' '));
+        prop_assert_eq!(Call::read(call.method, &call.target, &call.body), Ok(request));
+    }
+
+    #[test]
+    fn t60b_nothing_from_the_wire_panics(
+        method in "GET|POST|PATCH|PUT|[A-Z]{0,8}",
+        target in "(/v1/(status|services|vips|flows|explain|reload))?[ -~%/?&=]{0,40}",
+        body in proptest::collection::vec(any::<u8>(), 0..60),
+    ) {
+        let _ = Call::read(&method, &target, &body);
+    }
+}
+
+#[test]
+fn wrong_calls_are_told_what_is_wrong() {
+    for (method, target, body, code, words) in [
+        ("GET", "/", "", ErrorCode::NoSuchPath, "there is no /"),
+        (
+            "GET",
+            "/v1/nothing",
+            "",
+            ErrorCode::NoSuchPath,
+            "/v1/nothing",
+        ),
+        (
+            "GET",
+            "/v1/status/",
+            "",
+            ErrorCode::NoSuchPath,
+            "/v1/status/",
+        ),
+        (
+            "POST",
+            "/v1/status",
+            "",
+            ErrorCode::MethodNotAllowed,
+            "knows GET, not POST",
+        ),
+        (
+            "DELETE",
+            "/v1/services/a/reals/b",
+            "",
+            ErrorCode::MethodNotAllowed,
+            "GET and PATCH",
+        ),
+        (
+            "GET",
+            "/v1/reload",
+            "",
+            ErrorCode::MethodNotAllowed,
+            "knows POST",
+        ),
+        (
+            "GET",
+            "/v1/services/%",
+            "",
+            ErrorCode::BadRequest,
+            "not valid UTF-8",
+        ),
+        (
+            "GET",
+            "/v1/services/%ff",
+            "",
+            ErrorCode::BadRequest,
+            "not valid UTF-8",
+        ),
+        (
+            "PATCH",
+            "/v1/services/a/reals/b",
+            "",
+            ErrorCode::BadRequest,
+            "EOF",
+        ),
+        (
+            "PATCH",
+            "/v1/services/a/reals/b",
+            "{}",
+            ErrorCode::BadRequest,
+            "nothing to change",
+        ),
+        (
+            "PATCH",
+            "/v1/services/a/reals/b",
+            r#"{"weight":257}"#,
+            ErrorCode::BadRequest,
+            "0 to 256, not 257",
+        ),
+        (
+            "PATCH",
+            "/v1/services/a/reals/b",
+            r#"{"wieght":2}"#,
+            ErrorCode::BadRequest,
+            "wieght",
+        ),
+        (
+            "PATCH",
+            "/v1/services/a/reals/b",
+            r#"{"admin":"off"}"#,
+            ErrorCode::BadRequest,
+            "off",
+        ),
+        (
+            "POST",
+            "/v1/vips/web/take",
+            "",
+            ErrorCode::BadRequest,
+            "not an IP address",
+        ),
+        (
+            "POST",
+            "/v1/vips/192.0.2.1/steal",
+            "",
+            ErrorCode::NoSuchPath,
+            "steal",
+        ),
+        (
+            "GET",
+            "/v1/flows?colour=red",
+            "",
+            ErrorCode::BadRequest,
+            "colour",
+        ),
+        (
+            "GET",
+            "/v1/flows?client=x",
+            "",
+            ErrorCode::BadRequest,
+            "prefix",
+        ),
+        (
+            "GET",
+            "/v1/flows?limit=-1",
+            "",
+            ErrorCode::BadRequest,
+            "no number",
+        ),
+        (
+            "POST",
+            "/v1/explain",
+            "{}",
+            ErrorCode::BadRequest,
+            "protocol",
+        ),
+    ] {
+        let error = Call::read(method, target, body.as_bytes()).unwrap_err();
+        assert_eq!(error.code, code, "{method} {target} {body}");
+        assert!(
+            error.message.contains(words),
+            "{method} {target} {body}: {}",
+            error.message
+        );
+    }
+}
+
+#[test]
+fn curl_needs_no_body_to_reload() {
+    let read = Call::read("POST", "/v1/reload", b"");
+    assert_eq!(
+        read,
+        Ok(Request::Reload {
+            force: false,
+            dry_run: false
+        })
+    );
+}

@@ -1,0 +1,358 @@
+//! The state of lbd as people and scripts see it. These keys are a contract: a key may be added,
+//! none is renamed or taken away.
+
+use super::Timestamp;
+use crate::config::{Admin, Announce, Mode};
+use crate::net::Protocol;
+use crate::sched;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+/// `GET /v1/status`: the whole picture.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StatusView {
+    /// lbd's version.
+    pub version: String,
+    /// When this process started.
+    pub started: Timestamp,
+    /// Number of the configuration in force.
+    pub revision: u64,
+    /// Number of the published snapshot.
+    pub generation: u64,
+    /// It forwards, and every real was judged once.
+    pub ready: bool,
+    /// Why, or why not: `"every real was judged"`, `"2 reals not judged yet: web/rs1, web/rs2"`.
+    pub ready_reason: String,
+    /// Tells whether two lbds share a hash key, and nothing else about it.
+    pub key_fingerprint: String,
+    /// The file the configuration comes from.
+    pub config_file: String,
+    /// How the last reload ended; `None` before the first.
+    pub last_reload: Option<LastReload>,
+    /// The file was bad at start: the last good configuration runs.
+    pub last_good_in_use: bool,
+    /// What runs differently from the file, because an operator changed it at run time.
+    pub drift: Vec<DriftView>,
+    /// Which engine moves frames, on which interface, and why this one.
+    pub engines: Vec<EngineView>,
+    /// The interfaces VIP traffic arrives on.
+    pub interfaces: Vec<InterfaceView>,
+    /// In file order.
+    pub services: Vec<ServiceView>,
+    /// Who answers for the VIPs, in file order.
+    pub vips: Vec<VipView>,
+    /// Flows remembered now.
+    pub flow_entries: u64,
+    /// Flows that can be remembered.
+    pub flow_capacity: u64,
+    /// Frames of all interfaces together.
+    pub frames: FramesView,
+    /// Frames dropped, by reason; every reason is there, also with 0.
+    pub drops: BTreeMap<String, u64>,
+    /// What an operator should know; each says what is wrong and what to do.
+    pub warnings: Vec<String>,
+}
+
+/// How a reload ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastReload {
+    /// When.
+    pub at: Timestamp,
+    /// Whether the new file is in force.
+    pub ok: bool,
+    /// What changed, or why it was refused, in one line.
+    pub message: String,
+}
+
+/// One key that runs differently from the file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriftView {
+    /// Which: `web/rs1 weight`.
+    pub key: String,
+    /// What the file says.
+    pub file: String,
+    /// What runs.
+    pub running: String,
+}
+
+/// One engine on one interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineView {
+    /// `af_packet`.
+    pub name: String,
+    /// Interface name.
+    pub interface: String,
+    /// Why this engine; with `auto`, why no better one.
+    pub reason: String,
+    /// Packet workers on this interface.
+    pub workers: usize,
+}
+
+/// One interface VIP traffic arrives on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceView {
+    /// Name.
+    pub name: String,
+    /// `up`, `down`, `no carrier`, `missing`.
+    pub state: String,
+    /// Its MAC, when it is there.
+    pub mac: Option<String>,
+    /// In bytes; 0 when it is missing.
+    pub mtu: u32,
+    /// Frames on this interface.
+    pub frames: FramesView,
+}
+
+/// What became of frames: received = sent + passed + all drops.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FramesView {
+    /// Seen after the socket filter.
+    pub received: u64,
+    /// Sent on to a real.
+    pub sent: u64,
+    /// Left to this host's own stack.
+    pub passed: u64,
+    /// Lost before lbd saw them: the receive ring was full. Not part of `received`.
+    pub ring_drops: u64,
+}
+
+/// A virtual service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceView {
+    /// Unique name.
+    pub name: String,
+    /// Free text.
+    pub description: String,
+    /// Free labels.
+    pub labels: BTreeMap<String, String>,
+    /// Every VIP with every port.
+    pub endpoints: Vec<SocketAddr>,
+    /// Transport.
+    pub protocol: Protocol,
+    /// How traffic reaches the reals.
+    pub mode: Mode,
+    /// Who gets a new flow.
+    pub scheduler: sched::Kind,
+    /// The operator's wish.
+    pub admin: Admin,
+    /// How it does.
+    pub state: ServiceState,
+    /// Why: `"1 of 3 reals is down"`.
+    pub state_reason: String,
+    /// The checks of its reals, in words: `"http :8080/health every 2s"`.
+    pub checks: Vec<String>,
+    /// Fewer reals up because checks failed: panic.
+    pub min_healthy: u32,
+    /// Real of last resort.
+    pub sorry: Option<IpAddr>,
+    /// Flows now.
+    pub flows: u64,
+    /// Flows since the counters began, reals that are gone included; so are the next two.
+    pub new_flows: u64,
+    /// Packets from clients.
+    pub packets: u64,
+    /// Bytes from clients, IP headers included.
+    pub bytes: u64,
+    /// In file order; removed ones that still drain come last.
+    pub reals: Vec<RealView>,
+}
+
+/// How a service does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ServiceState {
+    /// All reals up.
+    Up,
+    /// Some reals down.
+    Degraded,
+    /// Too few reals up because checks failed: the last good set goes on.
+    Panic,
+    /// Nobody takes new flows.
+    Down,
+}
+
+impl ServiceState {
+    /// Whether clients are served.
+    pub fn serves(self) -> bool {
+        self != ServiceState::Down
+    }
+}
+
+/// A real server of one service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RealView {
+    /// Unique in its service.
+    pub name: String,
+    /// Free text.
+    pub description: String,
+    /// Free labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its own address.
+    pub address: IpAddr,
+    /// The port its traffic goes to (the first, where the service has several).
+    pub port: u16,
+    /// As configured or set.
+    pub weight: u32,
+    /// What the scheduler uses now: 0 unless it gets new flows.
+    pub effective_weight: u32,
+    /// The operator's wish.
+    pub admin: Admin,
+    /// Serves only when no other real is up.
+    pub backup: bool,
+    /// No longer in the configuration: stays until its flows end.
+    pub removed: bool,
+    /// How it does.
+    pub state: RealState,
+    /// Why: `"http 200 in 1.2 ms"`, `"connection refused"`.
+    pub reason: String,
+    /// Since when it is in this state.
+    pub since: Timestamp,
+    /// The MAC frames for it go to, once known.
+    pub mac: Option<String>,
+    /// Where it is reached, once known.
+    pub interface: Option<String>,
+    /// Its checks one by one.
+    pub checks: Vec<CheckView>,
+    /// Flows now.
+    pub flows: u64,
+    /// Of these, established TCP and UDP (IPVS's active connections).
+    pub active_flows: u64,
+    /// Flows since the counters began.
+    pub new_flows: u64,
+    /// Packets from clients.
+    pub packets: u64,
+    /// Bytes from clients, IP headers included.
+    pub bytes: u64,
+}
+
+/// How a real does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RealState {
+    /// Not judged yet; no flows.
+    Checking,
+    /// All checks pass.
+    Up,
+    /// A check failed, or the host cannot reach it.
+    Down,
+    /// No new flows; old ones finish.
+    Draining,
+    /// Treated as dead by the operator's wish.
+    Disabled,
+    /// No checks configured: taken as up.
+    Unchecked,
+}
+
+impl RealState {
+    /// All states, in the order of the documentation.
+    pub const ALL: [RealState; 6] = [
+        RealState::Checking,
+        RealState::Up,
+        RealState::Down,
+        RealState::Draining,
+        RealState::Disabled,
+        RealState::Unchecked,
+    ];
+}
+
+/// The latest result of one check of one real.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckView {
+    /// Which: `tcp`, `http`.
+    pub check: String,
+    /// `checking`, `up`, `down`.
+    pub state: RealState,
+    /// The last result in words.
+    pub reason: String,
+}
+
+/// Who answers for a VIP on one interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VipView {
+    /// The VIP.
+    pub vip: IpAddr,
+    /// The services that use it.
+    pub services: Vec<String>,
+    /// Interface name; `None` where no interface fits.
+    pub interface: Option<String>,
+    /// Who answers.
+    pub state: VipState,
+    /// The configured policy.
+    pub announce: Announce,
+    /// The MAC it is announced with.
+    pub mac: Option<String>,
+    /// When it was last announced.
+    pub last_announced: Option<Timestamp>,
+    /// Claims by other machines seen so far.
+    pub conflicts: u64,
+    /// The MAC of another machine that claims it.
+    pub claimed_by: Option<String>,
+    /// A sentence for the operator, where there is something to say.
+    pub note: Option<String>,
+}
+
+/// Who answers for a VIP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VipState {
+    /// Asking whether somebody has it.
+    Probing,
+    /// lbd answers.
+    Announced,
+    /// The host owns the address, its kernel answers.
+    Owned,
+    /// Somebody else has it.
+    Conflict,
+    /// Nobody here answers.
+    Silent,
+}
+
+/// One remembered flow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowView {
+    /// Name of its service.
+    pub service: String,
+    /// Name of its real.
+    pub real: String,
+    /// Transport.
+    pub protocol: Protocol,
+    /// Where it comes from.
+    pub client: SocketAddr,
+    /// What it dialled.
+    pub vip: SocketAddr,
+    /// The state as seen from one direction: `established`.
+    pub state: String,
+    /// Milliseconds since its last packet, as coarse as the table keeps it.
+    pub idle_ms: u64,
+}
+
+macro_rules! words {
+    ($($type:ident { $($variant:ident => $word:literal),+ $(,)? })+) => {$(
+        impl $type {
+            /// The word in JSON, in tables and in metrics.
+            pub fn word(self) -> &'static str {
+                match self { $($type::$variant => $word),+ }
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.word())
+            }
+        }
+    )+};
+}
+
+words! {
+    ServiceState { Up => "up", Degraded => "degraded", Panic => "panic", Down => "down" }
+    RealState {
+        Checking => "checking", Up => "up", Down => "down", Draining => "draining",
+        Disabled => "disabled", Unchecked => "unchecked",
+    }
+    VipState {
+        Probing => "probing", Announced => "announced", Owned => "owned",
+        Conflict => "conflict", Silent => "silent",
+    }
+}
