@@ -5,6 +5,9 @@
 //! alone; the reals take turns, and each turn claims the next free slot of the walk. When a real
 //! leaves, few slots but its own change hands.
 
+#[cfg(test)]
+mod tests;
+
 use super::{Candidate, Identity, weighted};
 use crate::id::RealId;
 use crate::net::{FlowHash, HashKey};
