@@ -2,6 +2,9 @@
 
 pub mod affinity;
 pub mod clock;
+pub mod netlink;
+#[cfg(test)]
+pub(crate) mod netns;
 pub mod shared_file;
 
 use std::io;
