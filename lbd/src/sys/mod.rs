@@ -5,6 +5,7 @@ pub mod clock;
 pub mod netlink;
 #[cfg(test)]
 pub(crate) mod netns;
+pub mod peer;
 pub mod shared_file;
 
 use std::io;

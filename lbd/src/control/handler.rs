@@ -1,0 +1,170 @@
+//! One HTTP request, answered: may the peer do this, what does it ask, what does the daemon say.
+
+use super::{Access, Ask, NoAnswer, Peer, ask};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Body, Bytes};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::{Request, Response, StatusCode};
+use lbcore::api::{self, ApiError, Envelope, ErrorBody, ErrorCode, printable, route::Call};
+use serde::Serialize;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+/// The largest request body: the largest today is some 200 bytes; a whole configuration fits.
+pub const MAX_BODY: usize = 64 * 1024;
+
+/// A body comes at once or not at all.
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A reload of the largest configuration takes a few seconds; longer than this is a fault.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Answers one request. Never fails: whatever goes wrong is an answer, too.
+pub async fn answer<B>(
+    request: Request<B>,
+    peer: &Peer,
+    access: &Access,
+    asks: &mpsc::Sender<Ask>,
+) -> Response<Full<Bytes>>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    match decide(request, peer, access, asks).await {
+        Ok(response) => document(StatusCode::OK, &Envelope::new(response)),
+        Err(error) => refusal(error),
+    }
+}
+
+async fn decide<B>(
+    request: Request<B>,
+    peer: &Peer,
+    access: &Access,
+    asks: &mpsc::Sender<Ask>,
+) -> Result<api::Response, ApiError>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    if !access.may_look(peer) {
+        warn!(
+            uid = peer.uid,
+            pid = peer.pid,
+            "control: refused, not in read_group"
+        );
+        return Err(ApiError::new(
+            ErrorCode::NotPermitted,
+            format!("user id {} may not look at this lbd", peer.uid),
+        )
+        .hint("ask as root, or as a member of read_group or admin_group (see lbd.toml)"));
+    }
+    let (parts, body) = request.into_parts();
+    let body = read_body(body).await?;
+    let target = parts
+        .uri
+        .path_and_query()
+        .map_or("", |target| target.as_str());
+    let request = Call::read(parts.method.as_str(), target, &body)?;
+    if !request.changes() {
+        return put(request, peer, asks).await;
+    }
+    let verb = request.verb();
+    let verb = printable(&verb);
+    if !access.may_change(peer) {
+        warn!(uid = peer.uid, pid = peer.pid, %verb, "control: refused, may not change things");
+        return Err(ApiError::new(
+            ErrorCode::NotPermitted,
+            format!(
+                "user id {} may not change this lbd; nothing was changed",
+                peer.uid
+            ),
+        )
+        .hint("ask as root, as lbd's own user, or as a member of admin_group (see lbd.toml)"));
+    }
+    let result = put(request, peer, asks).await;
+    match &result {
+        Ok(_) => info!(uid = peer.uid, pid = peer.pid, %verb, "control: done"),
+        Err(error) => warn!(
+            uid = peer.uid, pid = peer.pid, %verb, "control: failed: {}", printable(&error.message)
+        ),
+    }
+    result
+}
+
+async fn read_body<B>(body: B) -> Result<Bytes, ApiError>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let read = Limited::new(body, MAX_BODY).collect();
+    match tokio::time::timeout(BODY_TIMEOUT, read).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::new(
+            ErrorCode::TooLarge,
+            format!("the body is larger than {MAX_BODY} bytes; nothing was changed"),
+        )),
+        Ok(Err(error)) => Err(ApiError::new(
+            ErrorCode::BadRequest,
+            format!("the body cannot be read: {error}; nothing was changed"),
+        )),
+        Err(_) => Err(ApiError::new(
+            ErrorCode::BadRequest,
+            format!("no whole body within {BODY_TIMEOUT:?}; nothing was changed"),
+        )),
+    }
+}
+
+async fn put(
+    request: api::Request,
+    peer: &Peer,
+    asks: &mpsc::Sender<Ask>,
+) -> Result<api::Response, ApiError> {
+    let peer = peer.clone();
+    let answer = ask(asks, ANSWER_TIMEOUT, |reply| Ask::Request {
+        request,
+        peer,
+        reply,
+    });
+    answer.await.unwrap_or_else(|no_answer| {
+        Err(match no_answer {
+            NoAnswer::Gone => ApiError::new(ErrorCode::Unavailable, "lbd is stopping"),
+            NoAnswer::Late => ApiError::new(
+                ErrorCode::Timeout,
+                format!("lbd did not answer within {ANSWER_TIMEOUT:?}; a change may still come"),
+            )
+            .hint("look at lbctl status and at lbd's log (journalctl -u lbd)"),
+        })
+    })
+}
+
+/// An error as an answer.
+pub fn refusal(error: ApiError) -> Response<Full<Bytes>> {
+    let code = error.code;
+    let status =
+        StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = document(status, &Envelope::new(ErrorBody { error }));
+    if code == ErrorCode::MethodNotAllowed {
+        // RFC 9110, 15.5.6 wants the header; the words say which fits this path.
+        response
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static("GET, POST, PATCH"));
+    }
+    response
+}
+
+fn document(status: StatusCode, body: &impl Serialize) -> Response<Full<Bytes>> {
+    let (status, body) = match serde_json::to_vec(body) {
+        Ok(body) => (status, body),
+        Err(error) => {
+            warn!(%error, "control: an answer cannot be written as JSON");
+            (StatusCode::INTERNAL_SERVER_ERROR, Vec::new())
+        }
+    };
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,47 @@
+//! `/metrics`, `/healthz` and `/readyz`: what Prometheus and load balancers above us ask.
+
+mod families;
+mod family;
+mod page;
+mod process;
+pub mod server;
+
+pub use page::render;
+pub use server::run;
+
+use lbcore::api::StatusView;
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+/// Everything that is counted, at one moment: the picture that `status` shows, and the counters
+/// it does not.
+#[derive(Clone, Debug)]
+pub struct MetricsView {
+    /// The same picture as `GET /v1/status`.
+    pub status: StatusView,
+    /// This lbd takes no new flows by the operator's wish.
+    pub maintenance: bool,
+    /// Reloads since the start that put a configuration in force.
+    pub reloads_ok: u64,
+    /// Reloads since the start that were refused.
+    pub reloads_refused: u64,
+    /// When a configuration was last put in force; the start counts.
+    pub last_reload_success: Option<SystemTime>,
+    /// Flows forgotten before their time, by reason.
+    pub evictions: BTreeMap<String, u64>,
+    /// Things of ours that another tool removed and lbd put back, by kind.
+    pub restored: BTreeMap<String, u64>,
+    /// How often reals came into each state.
+    pub transitions: Vec<Transitions>,
+}
+
+/// How often one real came into each state.
+#[derive(Clone, Debug)]
+pub struct Transitions {
+    /// Name of the service.
+    pub service: String,
+    /// Name of the real.
+    pub real: String,
+    /// State word to count.
+    pub to: BTreeMap<&'static str, u64>,
+}

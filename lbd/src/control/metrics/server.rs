@@ -1,0 +1,234 @@
+//! HTTP on the metrics address.
+
+use super::super::{Ask, NoAnswer, ask};
+use super::page::render;
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use lbcore::api::printable;
+use prometheus::{Registry, TEXT_FORMAT};
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tracing::{debug, info, warn};
+
+/// Connections served at once; more wait in the kernel's backlog, and none holds its place longer
+/// than [`CONNECTION_TIMEOUT`].
+const MAX_CONNECTIONS: usize = 16;
+
+/// Pages made at once: each may be megabytes, and is a picture of the same moment anyway.
+const MAX_PAGES: usize = 2;
+
+/// The request line with headers: a scraper sends some 300 bytes.
+const MAX_HEADERS: usize = 8 * 1024;
+
+/// A scraper that has connected says what it wants within this time.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// From connecting to the last byte; Prometheus itself gives up after 10 s by default.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The daemon answers in milliseconds; `/healthz` calls it sick after this.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// An address that cannot be had now is tried again this often.
+const BIND_AGAIN: Duration = Duration::from_secs(5);
+
+/// After a failed accept (out of descriptors), this long until the next: it would fail again.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves on the wanted address, follows it when the configuration changes it, and ends when the
+/// daemon's end of `asks` or of `wanted` is gone. `None` serves nothing. An address that is in
+/// use or not there (yet) is tried again and again: lbd balances without its metrics, too.
+pub async fn run(
+    mut wanted: watch::Receiver<Option<SocketAddr>>,
+    asks: mpsc::Sender<Ask>,
+    registry: Registry,
+) {
+    loop {
+        let address = *wanted.borrow_and_update();
+        let serving = async {
+            match address {
+                Some(address) => serve(bind(address).await, asks.clone(), registry.clone()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = serving => return,
+            () = asks.closed() => return,
+            changed = wanted.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+async fn bind(address: SocketAddr) -> TcpListener {
+    let mut said = false;
+    loop {
+        match TcpListener::bind(address).await {
+            Ok(listener) => {
+                info!(%address, "metrics: serving /metrics, /healthz and /readyz");
+                return listener;
+            }
+            Err(error) if !said => {
+                said = true;
+                warn!(
+                    %address, %error,
+                    "metrics: cannot listen there; trying again every {BIND_AGAIN:?}; \
+                     see metrics in lbd.toml"
+                );
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(BIND_AGAIN).await;
+    }
+}
+
+/// Serves until the daemon's end of `asks` is gone.
+pub(super) async fn serve(listener: TcpListener, asks: mpsc::Sender<Ask>, registry: Registry) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let pages = Arc::new(Semaphore::new(MAX_PAGES));
+    loop {
+        let accepted = tokio::select! {
+            accepted = async {
+                let place = Arc::clone(&places).acquire_owned().await;
+                (place, listener.accept().await)
+            } => accepted,
+            () = asks.closed() => return,
+        };
+        match accepted {
+            (Ok(place), Ok((stream, _))) => {
+                let scrape = Scrape {
+                    asks: asks.clone(),
+                    registry: registry.clone(),
+                    pages: Arc::clone(&pages),
+                };
+                tokio::spawn(async move {
+                    connection(stream, scrape).await;
+                    drop(place);
+                });
+            }
+            (_, Err(error)) => {
+                debug!(%error, "metrics: a connection cannot be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+            // Only a closed semaphore gives no place, and nobody closes it.
+            (Err(_), _) => return,
+        }
+    }
+}
+
+/// What an answer needs.
+#[derive(Clone)]
+struct Scrape {
+    asks: mpsc::Sender<Ask>,
+    registry: Registry,
+    pages: Arc<Semaphore>,
+}
+
+async fn connection(stream: TcpStream, scrape: Scrape) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let scrape = scrape.clone();
+        async move { Ok::<_, Infallible>(scrape.answer(&request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_header_size(MAX_HEADERS)
+        .max_buf_size(MAX_HEADERS)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    match tokio::time::timeout(CONNECTION_TIMEOUT, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(%error, "metrics: connection ended early"),
+        Err(_) => debug!("metrics: connection took too long"),
+    }
+}
+
+impl Scrape {
+    async fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return text(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "only GET and HEAD here\n".into(),
+            );
+        }
+        match request.uri().path() {
+            "/metrics" => self.metrics().await,
+            "/healthz" => self.health().await,
+            "/readyz" => self.readiness().await,
+            _ => text(
+                StatusCode::NOT_FOUND,
+                "lbd has here:\n/metrics  for Prometheus\n/healthz  200 while lbd is alive\n\
+                 /readyz   200 while lbd takes new flows\n"
+                    .into(),
+            ),
+        }
+    }
+
+    async fn metrics(&self) -> Response<Full<Bytes>> {
+        let Ok(_page) = self.pages.acquire().await else {
+            return unanswered(NoAnswer::Gone);
+        };
+        let view = match ask(&self.asks, ANSWER_TIMEOUT, |reply| Ask::Metrics { reply }).await {
+            Ok(view) => view,
+            Err(no_answer) => return unanswered(no_answer),
+        };
+        match render(&view, &self.registry) {
+            Ok(page) => {
+                let mut response = text(StatusCode::OK, page);
+                let format = HeaderValue::from_static(TEXT_FORMAT);
+                response.headers_mut().insert(CONTENT_TYPE, format);
+                response
+            }
+            Err(error) => {
+                warn!(%error, "metrics: the page cannot be written");
+                text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n"))
+            }
+        }
+    }
+
+    /// Alive: the daemon's one loop answers.
+    async fn health(&self) -> Response<Full<Bytes>> {
+        match ask(&self.asks, ANSWER_TIMEOUT, |reply| Ask::Ready { reply }).await {
+            Ok(_) => text(StatusCode::OK, "ok\n".into()),
+            Err(no_answer) => unanswered(no_answer),
+        }
+    }
+
+    async fn readiness(&self) -> Response<Full<Bytes>> {
+        match ask(&self.asks, ANSWER_TIMEOUT, |reply| Ask::Ready { reply }).await {
+            Ok(readiness) if readiness.ready => text(
+                StatusCode::OK,
+                format!("ready: {}\n", printable(&readiness.reason)),
+            ),
+            Ok(readiness) => text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("not ready: {}\n", printable(&readiness.reason)),
+            ),
+            Err(no_answer) => unanswered(no_answer),
+        }
+    }
+}
+
+fn unanswered(no_answer: NoAnswer) -> Response<Full<Bytes>> {
+    let why = match no_answer {
+        NoAnswer::Gone => "lbd is stopping\n".into(),
+        NoAnswer::Late => format!("lbd did not answer within {ANSWER_TIMEOUT:?}\n"),
+    };
+    text(StatusCode::SERVICE_UNAVAILABLE, why)
+}
+
+fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, plain);
+    response
+}

@@ -1,0 +1,233 @@
+//! The control socket: HTTP/1.1 on a unix socket, one request a connection.
+
+use super::handler::answer;
+use super::{Access, Ask, Peer};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use lbcore::api::{ApiError, Envelope, ErrorBody, ErrorCode};
+use socket2::{Domain, SockAddr, Socket, Type};
+use std::convert::Infallible;
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tracing::{debug, warn};
+
+/// Connections served at once; the next ones are told that lbd is busy. Far more than operators
+/// and their scripts need, and 64 times all buffers together stay below 8 MiB.
+pub const MAX_CONNECTIONS: usize = 64;
+
+/// The largest request line with headers, and the smallest buffer hyper agrees to.
+const MAX_HEADERS: usize = 8 * 1024;
+
+/// A client that has connected says what it wants within this time.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// From connecting to the last byte of the answer: a peer that does not read ends here.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Connections the kernel keeps for us between two accepts.
+const BACKLOG: i32 = 128;
+
+/// After a failed accept (out of descriptors), this long until the next: it would fail again.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why there is no control socket.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Another lbd answers there.
+    #[error(
+        "another lbd answers on {0}: stop it first (systemctl stop lbd), or give this one its own run_dir"
+    )]
+    InUse(PathBuf),
+    /// Something else is there.
+    #[error("{0} is there, but is no socket: move it away")]
+    NotASocket(PathBuf),
+    /// The host refuses.
+    #[error("cannot make the control socket {path}: {source}")]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// The bound control socket. Its file goes away with it, unless another lbd has replaced it.
+#[derive(Debug)]
+pub struct Server {
+    listener: UnixListener,
+    path: PathBuf,
+    /// Device and inode of our socket file.
+    identity: (u64, u64),
+}
+
+impl Server {
+    /// Binds `path` with mode 0660, and gives it to the administrators' group where that is
+    /// allowed. The socket of a dead lbd is replaced; a living one keeps it.
+    ///
+    /// The socket is made beside its path and moved there when nobody but the owner and the
+    /// group can connect any more: there is no moment with other permissions, and none without
+    /// a socket.
+    ///
+    /// # Errors
+    /// Somebody answers there, something else is there, or the directory cannot be written.
+    pub fn bind(path: &Path, admin_gid: Option<u32>) -> Result<Self, BindError> {
+        let failed = |source| BindError::Io {
+            path: path.into(),
+            source,
+        };
+        match fs::symlink_metadata(path) {
+            Ok(there) if !there.file_type().is_socket() => {
+                return Err(BindError::NotASocket(path.into()));
+            }
+            Ok(_) if somebody_answers(path).map_err(failed)? => {
+                return Err(BindError::InUse(path.into()));
+            }
+            Ok(_) => debug!("replacing the control socket of an lbd that is gone"),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(failed(e)),
+        }
+        let fresh = path.with_extension(format!("sock.{}", std::process::id()));
+        let made = listen(&fresh, admin_gid).and_then(|made| {
+            fs::rename(&fresh, path)?;
+            Ok(made)
+        });
+        let (listener, identity) = made.map_err(|e| {
+            // It may not have been made at all.
+            let _ = fs::remove_file(&fresh);
+            failed(e)
+        })?;
+        Ok(Server {
+            listener,
+            path: path.into(),
+            identity,
+        })
+    }
+
+    /// Serves until the daemon's end of `asks` is gone. `access` may change while it runs.
+    pub async fn run(self, access: watch::Receiver<Arc<Access>>, asks: mpsc::Sender<Ask>) {
+        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                () = asks.closed() => return,
+            };
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    warn!(%error, "control: a connection cannot be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let peer = match Peer::of(&stream) {
+                Ok(peer) => peer,
+                Err(error) => {
+                    warn!(%error, "control: the kernel does not say who connects: refused");
+                    continue;
+                }
+            };
+            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                turn_away(&stream);
+                continue;
+            };
+            let access = Arc::clone(&access.borrow());
+            let asks = asks.clone();
+            tokio::spawn(async move {
+                serve(stream, peer, access, asks).await;
+                drop(place);
+            });
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let ours = |there: fs::Metadata| (there.dev(), there.ino()) == self.identity;
+        if fs::symlink_metadata(&self.path).is_ok_and(ours) {
+            // If it stays, the next lbd finds that nobody answers there and replaces it.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn somebody_answers(path: &Path) -> io::Result<bool> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&SockAddr::unix(path)?) {
+        Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => Ok(false),
+        // A full backlog (EAGAIN) belongs to somebody, too.
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(true),
+        Err(e) => Err(e),
+    }
+}
+
+fn listen(path: &Path, admin_gid: Option<u32>) -> io::Result<(UnixListener, (u64, u64))> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    fs::set_permissions(path, Permissions::from_mode(0o660))?;
+    if let Some(gid) = admin_gid
+        && let Err(error) = chown(path, None, Some(gid))
+    {
+        warn!(%error, gid, "control: the socket cannot be given to admin_group");
+    }
+    socket.listen(BACKLOG)?;
+    let there = fs::symlink_metadata(path)?;
+    let listener = UnixListener::from_std(std::os::unix::net::UnixListener::from(socket))?;
+    Ok((listener, (there.dev(), there.ino())))
+}
+
+/// Tells one too many that lbd is busy. The answer fits any socket buffer; where it does not, the
+/// connection just ends.
+fn turn_away(stream: &UnixStream) {
+    let error = ApiError::new(
+        ErrorCode::Unavailable,
+        format!("lbd is busy: {MAX_CONNECTIONS} control connections are open"),
+    )
+    .hint("try again shortly");
+    let body = serde_json::to_string(&Envelope::new(ErrorBody { error })).unwrap_or_default();
+    let answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\
+         connection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let _ = stream.try_write(answer.as_bytes());
+}
+
+/// One connection, one request.
+pub(super) async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    peer: Peer,
+    access: Arc<Access>,
+    asks: mpsc::Sender<Ask>,
+) {
+    let service = service_fn(|request| {
+        let (peer, access, asks) = (&peer, &access, &asks);
+        async move { Ok::<_, Infallible>(answer(request, peer, access, asks).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_header_size(MAX_HEADERS)
+        .max_buf_size(MAX_HEADERS)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    match tokio::time::timeout(CONNECTION_TIMEOUT, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(%error, uid = peer.uid, "control: connection ended early"),
+        Err(_) => debug!(uid = peer.uid, "control: connection took too long"),
+    }
+}
