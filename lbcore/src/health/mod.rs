@@ -1,1 +1,16 @@
-//! (in work)
+//! How reals are judged: rise and fall counting, the verdict of several checks together, and
+//! which probe is due when. All of it works on results and ticks that come in; the daemon's
+//! probes do the asking.
+
+mod random;
+mod real;
+mod timetable;
+mod tracker;
+
+#[cfg(test)]
+mod tests;
+
+pub use random::Random;
+pub use real::{Real, Recorded};
+pub use timetable::{Pace, Timetable};
+pub use tracker::{ProbeResult, State, Tempo, Tracker, Transition};
