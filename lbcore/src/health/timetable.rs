@@ -57,7 +57,7 @@ impl<K: Ord + Copy> Timetable<K> {
         // many there will be.
         let phase = u64::from(self.added.wrapping_mul(0x9e37_79b9));
         self.added = self.added.wrapping_add(1);
-        let offset = u128::from(millis(pace.interval)) * u128::from(phase) >> 32;
+        let offset = (u128::from(millis(pace.interval)) * u128::from(phase)) >> 32;
         let due = Tick(
             now.0
                 .saturating_add(u64::try_from(offset).unwrap_or(u64::MAX)),
