@@ -2,10 +2,15 @@
 //! here is what they lack.
 
 mod addr;
+mod icmp;
+mod ip;
+mod ipv4;
+mod ipv6;
 mod key;
 mod meta;
 pub mod packet;
 pub mod rewrite;
+mod transport;
 
 pub use addr::Addr;
 pub use key::{FlowHash, FlowKey, HashKey, Protocol, ServiceKey};
