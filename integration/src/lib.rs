@@ -1,1 +1,30 @@
-//! Namespace harness and end-to-end tests of lbd.
+//! Real traffic for lbd: network namespaces, real servers, clients, frames, and the daemon itself.
+//!
+//! | room | what it holds |
+//! |---|---|
+//! | [`isolate`] | a test runs in namespaces of its own, which the kernel takes back when it ends |
+//! | [`netns`], [`topology`] | named network namespaces; the networks the tests run on (SW, WIRE) |
+//! | [`conf`], [`daemon`], [`metrics`] | a configuration as text; lbd and lbctl as processes; what `/metrics` says |
+//! | [`real_server`] | `whoami`: says who it is and whom it sees |
+//! | [`client`], [`long_flows`] | curl and single requests; thousands of flows that must not break |
+//! | [`frames`], [`wire`], [`load`] | frames built byte by byte; a raw socket; exact counting under load |
+//! | [`wait`] | conditions with a deadline |
+//!
+//! Nothing here uses code of lbd or lbctl: they are judged from outside.
+
+pub mod client;
+pub mod conf;
+pub mod daemon;
+pub mod frames;
+pub mod isolate;
+pub mod load;
+pub mod long_flows;
+pub mod metrics;
+pub mod netns;
+pub mod real_server;
+pub mod topology;
+pub mod wait;
+pub mod wire;
+
+pub use isolate::{figure, isolated, isolated_within};
+pub use wait::wait_until;

@@ -1,0 +1,113 @@
+//! The harness alone, without lbd: what the other tests rely on.
+
+use integration::client::{curl, datagram, request, spread, upload};
+use integration::frames::Headers;
+use integration::isolated;
+use integration::load::{Arrivals, Load};
+use integration::long_flows::{LongFlows, Transport};
+use integration::real_server::{RealServer, Settings};
+use integration::topology::{CLIENT, Offloads, Switch, Wire, real, real_mac, real6};
+use integration::wire::RawSocket;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+fn whoami(switch: &Switch, n: u8, port: u16) -> RealServer {
+    let udp_addresses = vec![IpAddr::from(real(n)), real6(n).into()];
+    RealServer::start(
+        switch.reals[usize::from(n) - 1].handle(),
+        Settings {
+            name: format!("rs{n}"),
+            port,
+            udp_addresses,
+        },
+    )
+}
+
+#[test]
+fn a_real_server_says_who_it_is_and_whom_it_sees() {
+    isolated(|| {
+        for offloads in [Offloads::Defaults, Offloads::Off] {
+            let switch = Switch::new(1, offloads);
+            let _server = whoami(&switch, 1, 80);
+            for address in [IpAddr::from(real(1)), real6(1).into()] {
+                let target = SocketAddr::new(address, 80);
+                let answer = request(&switch.cl, target).expect("an answer");
+                assert_eq!(answer.server, "rs1");
+                let echo = datagram(&switch.cl, target, b"hello", Duration::from_secs(2));
+                assert_eq!(echo.expect("an echo").server, "rs1");
+                let sent = upload(&switch.cl, target, 1_000_003, true).expect("an upload");
+                assert_eq!((sent.bytes, sent.intact), (1_000_003, true));
+            }
+            let answers = curl(&switch.cl, SocketAddr::new(real(1).into(), 80), 50);
+            assert_eq!(spread(&answers)["rs1"], 50);
+            assert!(answers.iter().all(|answer| answer.peer.ip() == CLIENT));
+        }
+    });
+}
+
+#[test]
+fn long_flows_notice_a_dead_server() {
+    isolated(|| {
+        let switch = Switch::new(1, Offloads::Defaults);
+        let mut server = whoami(&switch, 1, 80);
+        let target = SocketAddr::new(real(1).into(), 80);
+        let period = Duration::from_millis(50);
+        let tcp = LongFlows::start(switch.cl.handle(), Transport::Tcp, target, 200, period);
+        let udp = LongFlows::start(switch.cl.handle(), Transport::Udp, target, 20, period);
+        let (tcp, udp) = (tcp.assert_opened(), udp.assert_opened());
+        tcp.wait_for_echoes();
+        udp.wait_for_echoes();
+        assert_eq!(tcp.broken(), 0);
+        server.stop();
+        integration::wait_until("every flow broke", Duration::from_secs(5), || {
+            tcp.broken() == 200
+        });
+        assert!(
+            udp.finish()
+                .iter()
+                .all(|flow| flow.server == "rs1" && flow.moves == 0)
+        );
+    });
+}
+
+#[test]
+fn the_wire_carries_frames_byte_for_byte() {
+    isolated(|| {
+        let wire = Wire::new();
+        let (near, far) = (RawSocket::open(&wire.generator), RawSocket::open(&wire.lb));
+        for frame in [
+            Headers::v4(1000, 80).tcp("S", 1, b""),
+            Headers::v6(1000, 80).tcp("A", 1, &[7; 1400]),
+            Headers::v4(1000, 53).udp(b"x"),
+            Headers::v6(1000, 53).udp(b"x"),
+        ] {
+            near.send(&frame).expect("sent");
+            let same = |seen: &[u8]| seen == frame;
+            assert!(far.receive_where(Duration::from_secs(2), same).is_some());
+            assert!(
+                near.receive_where(Duration::from_millis(20), same)
+                    .is_none(),
+                "own frame"
+            );
+        }
+    });
+}
+
+#[test]
+fn load_is_counted_exactly() {
+    isolated(|| {
+        let wire = Wire::new();
+        let arrivals = Arrivals::count(&wire.generator, 2);
+        let mut headers = Headers::v4(1000, 80);
+        let mut to = |n| {
+            headers.dst_mac = integration::frames::mac(&real_mac(n));
+            headers.udp(b"load")
+        };
+        // The other way round than lbd's traffic: towards the generator.
+        let load = Load::start(&wire.lb, vec![to(1), to(1), to(2)], 20_000);
+        load.wait_sent(6_000);
+        let sent = load.stop();
+        assert_eq!(arrivals.settled(), sent);
+        assert!(arrivals.of(1).abs_diff(2 * arrivals.of(2)) <= 2);
+    });
+}
