@@ -1,5 +1,38 @@
 //! The configuration: what the file says, checked whole, as types that can only be right.
+//!
+//! [`parse`] takes text and gives a [`Config`], or every fault of the text at once; [`render`]
+//! shows the faults with the lines they stand on. [`check_host`] adds what one host says, and
+//! [`diff`] puts into words what a reload changes.
 
+mod diff;
+mod error;
+mod faults;
+mod host;
+mod keys;
 mod model;
+mod offline;
+mod raw;
+mod render;
+mod validate;
+mod value;
+mod words;
 
+#[cfg(test)]
+mod tests;
+
+pub use diff::{Change, Diff, diff};
+pub use error::{ConfigError, Severity};
+pub use host::{HostFacts, HostFault, HostInterface, HostReason, Listener, check_host};
 pub use model::*;
+pub use offline::{OfflineReport, offline_check};
+pub use render::render;
+pub use validate::{MAX_BYTES, check, check_bytes, parse};
+
+/// A good file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checked {
+    /// What it says.
+    pub config: Config,
+    /// What is legal in it and may still surprise, in file order.
+    pub warnings: Vec<ConfigError>,
+}

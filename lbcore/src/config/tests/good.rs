@@ -1,0 +1,237 @@
+//! Files that are right, and what they mean.
+
+use super::{HEAD, WEB, web};
+use crate::config::*;
+use crate::net::Protocol;
+use crate::sched::Kind;
+use std::time::Duration;
+
+const FULL: &str = include_str!("../../../../config/lbd.toml");
+const MINIMAL: &str = include_str!("../../../../config/dr-minimal.toml");
+
+#[test]
+fn the_samples_are_good_and_without_warnings() {
+    for (name, text) in [("lbd.toml", FULL), ("dr-minimal.toml", MINIMAL)] {
+        let report = offline_check(name, text.as_bytes(), false);
+        assert_eq!(
+            report.outcome.map(|checked| checked.warnings),
+            Ok(vec![]),
+            "{}",
+            report.text
+        );
+    }
+}
+
+#[test]
+fn the_full_sample_gives_the_defaults() {
+    let full = parse(FULL).unwrap();
+    let minimal = parse(MINIMAL).unwrap();
+    assert_eq!(full.lbd, minimal.lbd);
+    assert_eq!(full.network, minimal.network);
+    let (full, minimal) = (&full.services[0], &minimal.services[0]);
+    let same = Service {
+        vips: minimal.vips.clone(),
+        ports: minimal.ports.clone(),
+        checks: minimal.checks.clone(),
+        reals: minimal.reals.clone(),
+        ..full.clone()
+    };
+    assert_eq!(&same, minimal);
+    let (full_check, minimal_check) = (&full.checks[0], &minimal.checks[0]);
+    let same = Check {
+        kind: CheckKind::Tcp,
+        port: None,
+        ..full_check.clone()
+    };
+    assert_eq!(&same, minimal_check);
+    let real = Real {
+        name: "192.0.2.21".into(),
+        ..full.reals[0].clone()
+    };
+    assert_eq!(real, minimal.reals[0]);
+}
+
+/// A key commented out in the sample has to be a key all the same.
+#[test]
+fn what_the_full_sample_comments_out_is_good_too() {
+    let keys = [
+        "read_group",
+        "log_format",
+        "hash_key_file",
+        "sorry",
+        "source",
+        "host",
+        "body",
+        "mac",
+    ];
+    let all: String = FULL
+        .lines()
+        .map(|line| {
+            let bare = line.strip_prefix("# ").unwrap_or(line);
+            let key = bare.split_whitespace().next().unwrap_or_default();
+            let wanted = keys.contains(&key) || bare.starts_with("interface = \"eth1\"");
+            if wanted && bare.contains('=') {
+                format!("{bare}\n")
+            } else {
+                format!("{line}\n")
+            }
+        })
+        .collect();
+    let config = parse(&all).unwrap();
+    let service = &config.services[0];
+    assert_eq!(config.lbd.read_group.as_deref(), Some("adm"));
+    assert_eq!(config.lbd.log_format, Some(LogFormat::Text));
+    assert_eq!(service.sorry, Some("192.0.2.99".parse().unwrap()));
+    assert_eq!(service.checks[0].source, Some("192.0.2.5".parse().unwrap()));
+    assert_eq!(service.reals[0].interface.as_deref(), Some("eth1"));
+    assert_eq!(
+        service.reals[0].mac.unwrap().to_string(),
+        "02:00:00:00:00:21"
+    );
+    let CheckKind::Http(http) = &service.checks[0].kind else {
+        panic!("an http check")
+    };
+    assert_eq!(http.body.as_deref(), Some("welcome"));
+}
+
+/// The values of interface.md section 1, written out.
+#[test]
+fn defaults_are_those_of_the_contract() {
+    let config = parse(&web()).unwrap();
+    assert_eq!(config.lbd.metrics, Some("127.0.0.1:9380".parse().unwrap()));
+    assert_eq!(config.lbd.run_dir.to_str(), Some("/run/lbd"));
+    assert_eq!(config.lbd.shutdown_timeout, Duration::from_secs(30));
+    assert!(config.lbd.write_back && !config.lbd.watch && !config.lbd.allow_exec);
+    assert_eq!(config.network.flow_entries, 1_048_576);
+    assert_eq!(config.network.link_holddown, Duration::from_secs(5));
+    assert_eq!((config.network.workers, config.network.ring_mib), (0, 64));
+    let service = &config.services[0];
+    assert_eq!((service.protocol, service.mode), (Protocol::Tcp, Mode::Dr));
+    assert_eq!(
+        (service.scheduler, service.admin),
+        (Kind::Maglev, Admin::Enabled)
+    );
+    assert_eq!(
+        (service.on_dead, service.dead_grace),
+        (OnDead::Rehash, Duration::from_secs(10))
+    );
+    assert_eq!(service.drain_timeout, Duration::ZERO);
+    assert_eq!(service.idle_timeout, Duration::from_secs(900));
+    assert_eq!((service.track, service.min_healthy), (Track::Flows, 1));
+    assert_eq!((service.announce, service.sorry), (Announce::Always, None));
+    let check = &service.checks[0];
+    assert_eq!(
+        (check.interval, check.timeout),
+        (Duration::from_secs(2), Duration::from_secs(1))
+    );
+    assert_eq!(check.fast_interval, Duration::from_millis(500));
+    assert_eq!(check.down_interval, check.interval);
+    assert_eq!((check.rise.get(), check.fall.get()), (2, 3));
+    assert_eq!(
+        (service.reals[0].weight, service.reals[0].backup),
+        (1, false)
+    );
+}
+
+#[test]
+fn udp_has_its_own_idle_timeout() {
+    let udp = web().replace(
+        "port = 80\n",
+        "port = 53\nprotocol = \"udp\"\ntrack = \"none\"\n",
+    );
+    let config = parse(&udp).unwrap();
+    assert_eq!(config.services[0].idle_timeout, Duration::from_secs(300));
+    assert_eq!(config.services[0].track, Track::None);
+}
+
+/// Keys of versions to come may be written with the value that asks for nothing.
+#[test]
+fn later_keys_are_accepted_with_their_default() {
+    let service = "slow_start = \"0s\"\nmax_new_flows_per_source = 0\nfragments = \"drop\"\n";
+    let text = web()
+        .replace("port = 80\n", &format!("port = 80\n{service}"))
+        .replace("address", "max_connections = 0\nport = 80\naddress")
+        .replace("[network]\n", "[network]\nxdp_mode = \"auto\"\n");
+    let text = format!("[lbd]\nwrite_back = true\nbpf_dir = \"/sys/fs/bpf/lbd\"\n{text}");
+    assert_eq!(parse(&text), parse(&web()));
+}
+
+#[test]
+fn lists_and_inline_tables_say_the_same() {
+    let inline = "[network]\ninterfaces = [\"eth0\"]\n[[service]]\nname = \"web\"\n\
+        vip = [\"192.0.2.10\"]\nport = [80]\ncheck = [{ type = \"tcp\" }]\n\
+        real = [{ name = \"rs1\", address = \"192.0.2.21\" }, { name = \"rs2\", address = \"192.0.2.22\" }]\n";
+    assert_eq!(parse(inline), parse(&web()));
+}
+
+#[test]
+fn what_a_file_may_leave_out() {
+    let empty = check("").unwrap();
+    assert_eq!(empty.config.services, vec![]);
+    assert_eq!(empty.warnings.len(), 1);
+    let no_reals = format!("{HEAD}[[service]]\nname = \"a\"\nvip = \"192.0.2.10\"\nport = 1\n");
+    assert_eq!(check(&no_reals).unwrap().warnings.len(), 1, "unchecked");
+    let windows = web().replace('\n', "\r\n");
+    assert_eq!(parse(&windows), parse(&web()));
+    assert_eq!(parse(&format!("\u{feff}{}", web())), parse(&web()));
+}
+
+/// The same VIP and port in another protocol, or another port of the VIP, is another service; the
+/// same machine may serve both; and a frame's family need not be that of a real's address.
+#[test]
+fn what_services_may_share() {
+    let dns = WEB
+        .replace("\"web\"", "\"dns\"")
+        .replace("port = 80", "port = 80\nprotocol = \"udp\"");
+    let tls = WEB
+        .replace("\"web\"", "\"tls\"")
+        .replace("port = 80", "port = 443");
+    let six = WEB
+        .replace("\"web\"", "\"six\"")
+        .replace("192.0.2.10", "2001:db8::10");
+    let config = parse(&format!("{HEAD}{WEB}{dns}{tls}{six}")).unwrap();
+    assert_eq!(config.services.len(), 4);
+}
+
+#[test]
+fn http_expectations() {
+    let http = |keys: &str| {
+        let text = web().replace("type = \"tcp\"", &format!("type = \"http\"\n{keys}"));
+        match &parse(&text).unwrap().services[0].checks[0].kind {
+            CheckKind::Http(http) => http.clone(),
+            CheckKind::Tcp => panic!("an http check"),
+        }
+    };
+    assert_eq!(http("").expect, [(200, 399)]);
+    assert_eq!(http("expect = 204").expect, [(204, 204)]);
+    assert_eq!(http("expect = \"401\"").expect, [(401, 401)]);
+    assert_eq!(
+        http("expect = [200, \"300-308\"]").expect,
+        [(200, 200), (300, 308)]
+    );
+    assert_eq!(
+        http("headers = { Accept = \"a/b\" }").headers["Accept"],
+        "a/b"
+    );
+}
+
+/// Warnings are for what is legal and surprises.
+#[test]
+fn warnings() {
+    let slow = web().replace("type = \"tcp\"", "type = \"tcp\"\ntimeout = \"3s\"");
+    let panicky = web().replace("port = 80", "port = 80\nmin_healthy = 3");
+    let exec = format!("[lbd]\nallow_exec = true\n{}", web());
+    for (text, line, words) in [
+        (slow, 9, "longer"),
+        (panicky, 7, "2 reals"),
+        (exec, 2, "exec"),
+    ] {
+        let warnings = check(&text).unwrap().warnings;
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert_eq!(
+            (warnings[0].severity, warnings[0].line),
+            (Severity::Warning, line)
+        );
+        assert!(warnings[0].message.contains(words), "{}", warnings[0]);
+    }
+}

@@ -1,0 +1,135 @@
+//! `[[service.check]]`
+
+use super::super::faults::Fault;
+use super::super::model::{Check, CheckKind, Real, Via};
+use super::super::raw::Section;
+use super::super::words::CheckType;
+use super::super::{value, words};
+use super::claims::{Claims, Machine};
+use super::{HOUR, http};
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+/// A check that asks more often than this measures itself.
+const MIN_INTERVAL: Duration = Duration::from_millis(10);
+
+/// The shortest timeout that is not simply "no".
+const MIN_TIMEOUT: Duration = Duration::from_millis(1);
+
+const INTERVAL: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(1);
+const RISE: NonZeroU32 = NonZeroU32::new(2).expect("two is not zero");
+const FALL: NonZeroU32 = NonZeroU32::new(3).expect("three is not zero");
+
+/// Keys that only some checks have, and which.
+const OWNERS: &[(&str, &[&str])] = &[
+    ("path", &["http", "https", "kubernetes"]),
+    ("host", &["http", "https"]),
+    ("method", &["http", "https"]),
+    ("expect", &["http", "https", "udp"]),
+    ("body", &["http", "https"]),
+    ("headers", &["http", "https"]),
+    ("sni", &["https"]),
+    ("verify", &["https"]),
+    ("ca_file", &["https"]),
+    ("query", &["dns"]),
+    ("record", &["dns"]),
+    ("send", &["udp"]),
+    ("command", &["exec"]),
+    ("service", &["grpc", "kubernetes"]),
+    ("weight", &["kubernetes"]),
+];
+
+/// Reads one check of these reals.
+pub(super) fn check(s: &Section<'_>, reals: &[Real], claims: &mut Claims) -> Option<Check> {
+    let kind = s
+        .required("type", |v| words::CHECK_TYPE.read(v))
+        .map(|kind| kind.into_inner());
+    let kind = kind.map(|kind| {
+        strangers(s, kind);
+        match kind {
+            CheckType::Tcp => CheckKind::Tcp,
+            CheckType::Http => CheckKind::Http(http::http(s)),
+        }
+    });
+    let interval = value::duration(MIN_INTERVAL, HOUR);
+    let every = s.get_or("interval", &interval, INTERVAL);
+    let check = Check {
+        via: s.get_or("via", |v| words::VIA.read(v), Via::Real),
+        source: source(s, reals, claims),
+        port: s.get("port", value::port).map(|port| port.into_inner()),
+        interval: every,
+        fast_interval: s.get_or("fast_interval", &interval, (every / 4).max(MIN_INTERVAL)),
+        down_interval: s.get_or("down_interval", &interval, every),
+        timeout: timeout(s, every),
+        rise: count(s, "rise", RISE),
+        fall: count(s, "fall", FALL),
+        kind: kind?,
+    };
+    Some(check)
+}
+
+/// Keys of checks of another type.
+fn strangers(s: &Section<'_>, kind: CheckType) {
+    let this = words::CHECK_TYPE.word(kind);
+    for (key, owners) in OWNERS {
+        if s.has(key) && !owners.contains(&this) {
+            let owners = owners.join(", ");
+            let fault = Fault::new(format!(
+                "`{key}` is a key of {owners} checks; this is a {this} check"
+            ));
+            s.faults.error(s.key_span(key), &s.path_of(key), fault);
+        }
+    }
+}
+
+fn timeout(s: &Section<'_>, interval: Duration) -> Duration {
+    let timeout = s.get_or("timeout", value::duration(MIN_TIMEOUT, HOUR), TIMEOUT);
+    if timeout > interval {
+        let words = humantime::format_duration;
+        let message = format!(
+            "the timeout of {} is longer than the interval of {}",
+            words(timeout),
+            words(interval)
+        );
+        let fault = Fault::new(message).help("a real that is silent is asked less often than that");
+        let key = if s.has("timeout") {
+            "timeout"
+        } else {
+            "interval"
+        };
+        s.faults.warn(s.key_span(key), &s.path_of(key), fault);
+    }
+    timeout
+}
+
+fn source(s: &Section<'_>, reals: &[Real], claims: &mut Claims) -> Option<IpAddr> {
+    let source = s.get("source", value::host)?;
+    claims.machine(Machine {
+        address: source.clone(),
+        path: s.path_of("source"),
+        reason: "answers to a check from a VIP would never come back to it",
+    });
+    if let Some(real) = reals
+        .iter()
+        .find(|real| real.address.is_ipv4() != source.get_ref().is_ipv4())
+    {
+        let message = format!(
+            "{} cannot reach {}: another family",
+            source.get_ref(),
+            real.address
+        );
+        let fault =
+            Fault::new(message).help("leave `source` out, and each real is asked in its family");
+        s.faults.error(source.span(), &s.path_of("source"), fault);
+    }
+    Some(source.into_inner())
+}
+
+fn count(s: &Section<'_>, key: &str, default: NonZeroU32) -> NonZeroU32 {
+    let read = value::integer("a count of results in a row", 1, 1000);
+    s.get(key, read)
+        .and_then(|count| NonZeroU32::new(count.into_inner()))
+        .unwrap_or(default)
+}

@@ -1,0 +1,148 @@
+//! The words keys take, in one place: for reading a file and for naming a value.
+
+use super::faults::Fault;
+use super::keys::closest;
+use super::model::{Admin, Announce, EngineChoice, LogFormat, Mode, OnDead, Track, Via};
+use super::value::{quote, string};
+use crate::net::Protocol;
+use crate::sched::Kind;
+use toml::de::DeValue;
+
+/// The words one key takes.
+pub(super) struct Words<T: 'static> {
+    known: &'static [(&'static str, T)],
+    /// Words of versions to come.
+    later: &'static [&'static str],
+}
+
+pub(super) const PROTOCOL: Words<Protocol> = Words {
+    known: &[("tcp", Protocol::Tcp), ("udp", Protocol::Udp)],
+    later: &[],
+};
+
+pub(super) const MODE: Words<Mode> = Words {
+    known: &[("dr", Mode::Dr)],
+    later: &["tproxy"],
+};
+
+pub(super) const SCHEDULER: Words<Kind> = Words {
+    known: &[
+        ("rr", Kind::Rr),
+        ("wrr", Kind::Wrr),
+        ("lc", Kind::Lc),
+        ("wlc", Kind::Wlc),
+        ("sh", Kind::Sh),
+        ("maglev", Kind::Maglev),
+    ],
+    later: &[],
+};
+
+pub(super) const ADMIN: Words<Admin> = Words {
+    known: &[
+        ("enabled", Admin::Enabled),
+        ("drain", Admin::Drain),
+        ("disabled", Admin::Disabled),
+    ],
+    later: &[],
+};
+
+pub(super) const ON_DEAD: Words<OnDead> = Words {
+    known: &[
+        ("rehash", OnDead::Rehash),
+        ("keep", OnDead::Keep),
+        ("drop", OnDead::Drop),
+    ],
+    later: &[],
+};
+
+pub(super) const TRACK: Words<Track> = Words {
+    known: &[("flows", Track::Flows), ("none", Track::None)],
+    later: &["changes"],
+};
+
+pub(super) const ANNOUNCE: Words<Announce> = Words {
+    known: &[
+        ("always", Announce::Always),
+        ("when-owned", Announce::WhenOwned),
+        ("never", Announce::Never),
+    ],
+    later: &[],
+};
+
+/// Fragments that cannot be matched to a flow are dropped; nothing else is there to choose yet.
+pub(super) const FRAGMENTS: Words<()> = Words {
+    known: &[("drop", ())],
+    later: &["track"],
+};
+
+pub(super) const VIA: Words<Via> = Words {
+    known: &[("real", Via::Real)],
+    later: &["vip", "client"],
+};
+
+pub(super) const ENGINE: Words<EngineChoice> = Words {
+    known: &[
+        ("auto", EngineChoice::Auto),
+        ("af_packet", EngineChoice::AfPacket),
+    ],
+    later: &["xdp", "af_xdp"],
+};
+
+/// Only the engines to come have modes.
+pub(super) const XDP_MODE: Words<()> = Words {
+    known: &[("auto", ())],
+    later: &["native", "generic"],
+};
+
+pub(super) const LOG_FORMAT: Words<LogFormat> = Words {
+    known: &[
+        ("text", LogFormat::Text),
+        ("json", LogFormat::Json),
+        ("journald", LogFormat::Journald),
+    ],
+    later: &[],
+};
+
+/// `type` of a check, before its own keys are read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum CheckType {
+    Tcp,
+    Http,
+}
+
+pub(super) const CHECK_TYPE: Words<CheckType> = Words {
+    known: &[("tcp", CheckType::Tcp), ("http", CheckType::Http)],
+    later: &["https", "udp", "icmp", "dns", "grpc", "exec", "kubernetes"],
+};
+
+impl<T: Copy + PartialEq> Words<T> {
+    /// The value a word of the file stands for.
+    pub(super) fn read(&self, value: &DeValue<'_>) -> Result<T, Fault> {
+        let typed = string(value)?;
+        if let Some((_, value)) = self.known.iter().find(|(word, _)| *word == typed) {
+            return Ok(*value);
+        }
+        let known: Vec<&str> = self.known.iter().map(|(word, _)| *word).collect();
+        if self.later.contains(&typed.as_str()) {
+            let fault = Fault::new(format!("`{typed}` is not supported by this version yet"));
+            return Err(fault.help(format!("supported: {}", known.join(", "))));
+        }
+        let fault = Fault::new(format!(
+            "{} is none of: {}",
+            quote(&typed),
+            known.join(", ")
+        ));
+        Err(match closest(&typed, &known) {
+            Some(word) => fault.help(format!("did you mean `{word}`?")),
+            None => fault,
+        })
+    }
+
+    /// The word for a value.
+    pub(super) fn word(&self, value: T) -> &'static str {
+        self.known
+            .iter()
+            .find(|(_, known)| *known == value)
+            .map_or("?", |(word, _)| word)
+    }
+}
