@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::ops::Range;
 
-/// Findings listed of one file. A binary thrown at us has as many faults as lines; nobody reads
+/// Errors, and warnings, listed of one file. A binary thrown at us has as many faults as lines; nobody reads
 /// the hundred-and-first.
 const MAX_LISTED: usize = 100;
 
@@ -42,12 +42,41 @@ impl From<&str> for Fault {
     }
 }
 
+/// Findings of one severity.
+#[derive(Default)]
+struct List {
+    listed: RefCell<Vec<ConfigError>>,
+    unlisted: Cell<usize>,
+}
+
+impl List {
+    fn full(&self) -> bool {
+        self.listed.borrow().len() >= MAX_LISTED
+    }
+
+    /// In file order, with a last word on how many more there are.
+    fn finish(self) -> Vec<ConfigError> {
+        let mut listed = self.listed.into_inner();
+        listed.sort_by_key(|finding| finding.span.start);
+        if let (Some(last), more @ 1..) = (listed.last().cloned(), self.unlisted.get()) {
+            let message = format!("and {more} more, which are not listed");
+            listed.push(ConfigError {
+                path: String::new(),
+                message,
+                help: None,
+                ..last
+            });
+        }
+        listed
+    }
+}
+
 /// The faults of one text so far.
 pub(super) struct Faults<'t> {
     text: &'t str,
     line_starts: Vec<usize>,
-    listed: RefCell<Vec<ConfigError>>,
-    unlisted: Cell<usize>,
+    errors: List,
+    warnings: List,
     /// Lines the TOML reader could not read: what it guessed of them is no mistake of the user's.
     unreadable: RefCell<HashSet<usize>>,
 }
@@ -60,8 +89,8 @@ impl<'t> Faults<'t> {
             line_starts: std::iter::once(0)
                 .chain(newlines.map(|(at, _)| at + 1))
                 .collect(),
-            listed: RefCell::default(),
-            unlisted: Cell::new(0),
+            errors: List::default(),
+            warnings: List::default(),
             unreadable: RefCell::default(),
         }
     }
@@ -94,7 +123,7 @@ impl<'t> Faults<'t> {
     /// Whether more faults would only be counted: whoever has work to do for a good message can
     /// spare it.
     pub(super) fn full(&self) -> bool {
-        self.listed.borrow().len() >= MAX_LISTED
+        self.errors.full()
     }
 
     /// The line of a byte of the text, from 1.
@@ -102,27 +131,14 @@ impl<'t> Faults<'t> {
         self.line_starts.partition_point(|start| *start <= at)
     }
 
-    /// The findings in file order: errors if there are any, else warnings.
+    /// The errors, or if there are none the warnings; both in file order.
     pub(super) fn finish(self) -> Result<Vec<ConfigError>, Vec<ConfigError>> {
-        let mut listed = self.listed.into_inner();
-        listed.sort_by_key(|error| error.span.start);
-        if listed
-            .iter()
-            .all(|error| error.severity == Severity::Warning)
-        {
-            return Ok(listed);
+        let errors = self.errors.finish();
+        if errors.is_empty() {
+            Ok(self.warnings.finish())
+        } else {
+            Err(errors)
         }
-        listed.retain(|error| error.severity == Severity::Error);
-        if let (Some(last), more @ 1..) = (listed.last().cloned(), self.unlisted.get()) {
-            let message = format!("and {more} more faults, which are not listed");
-            listed.push(ConfigError {
-                path: String::new(),
-                message,
-                help: None,
-                ..last
-            });
-        }
-        Err(listed)
     }
 
     fn push(&self, severity: Severity, span: Range<usize>, path: &str, fault: Fault) {
@@ -130,15 +146,17 @@ impl<'t> Faults<'t> {
         if self.unreadable.borrow().contains(&line) {
             return;
         }
-        if self.full() {
-            if severity == Severity::Error {
-                self.unlisted.set(self.unlisted.get() + 1);
-            }
+        let list = match severity {
+            Severity::Error => &self.errors,
+            Severity::Warning => &self.warnings,
+        };
+        if list.full() {
+            list.unlisted.set(list.unlisted.get() + 1);
             return;
         }
         let from = self.line_starts[line - 1];
         let before = self.text.get(from..span.start).unwrap_or_default();
-        self.listed.borrow_mut().push(ConfigError {
+        list.listed.borrow_mut().push(ConfigError {
             severity,
             line,
             column: before.trim_start_matches('\u{feff}').chars().count() + 1,

@@ -135,7 +135,7 @@ pub(super) const REAL: Shape = Shape {
 };
 
 /// Sections a stray key may have been meant for, most likely first.
-const SECTIONS: [&Shape; 5] = [&SERVICE, &CHECK, &REAL, &NETWORK, &LBD];
+const SECTIONS: [&Shape; 5] = [&SERVICE, &REAL, &CHECK, &NETWORK, &LBD];
 
 /// Words of other balancers for our keys.
 const OTHER_WORDS: &[(&str, &str)] = &[

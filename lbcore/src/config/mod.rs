@@ -16,6 +16,7 @@ mod render;
 mod validate;
 mod value;
 mod words;
+mod written;
 
 #[cfg(test)]
 mod tests;

@@ -46,6 +46,9 @@ fn place<'a>(file_name: &'a str, text: &'a str, error: &'a ConfigError) -> Eleme
         0
     };
     let (line, line_start) = (line[bom..].trim_end_matches('\r'), line_start + bom);
+    // C0 controls and bidirectional marks are made visible by annotate-snippets; C1 controls, which
+    // terminals obey as well, are not. The stand-in has their two bytes, so that carets stay right.
+    let line = line.replace(|char| ('\u{80}'..='\u{9f}').contains(&char), "\u{bf}");
     if line.len() > MAX_QUOTED_LINE {
         return Origin::path(file_name)
             .line(error.line)

@@ -19,12 +19,15 @@ pub(super) fn tell(faults: &Faults<'_>, text: &str, errors: &[Error]) -> bool {
         .collect();
     errors.sort_by_key(|(span, _)| span.start);
 
-    // An array that is not closed swallows the lines below it as if they were its items.
-    let swallowed = errors
-        .iter()
-        .find(|(_, message)| message.starts_with("unexpected `=` in array"));
-    let swallowed_line = swallowed.map(|(span, _)| faults.line(span.start));
-    let mut readable = true;
+    // A list or table that is not closed swallows the lines below it as if they were its items.
+    let swallowed = errors.iter().find_map(|(span, message)| {
+        let open = SWALLOWED
+            .iter()
+            .find(|(start, _)| message.starts_with(start));
+        open.map(|(_, fault)| (span.clone(), *fault))
+    });
+    let swallowed_line = swallowed.as_ref().map(|(span, _)| faults.line(span.start));
+    let mut readable = swallowed.is_none();
     for (span, message) in &errors {
         if swallowed_line.is_some_and(|line| faults.line(span.start) >= line) {
             break;
@@ -32,14 +35,19 @@ pub(super) fn tell(faults: &Faults<'_>, text: &str, errors: &[Error]) -> bool {
         readable &= contained(message);
         faults.syntax(span.clone(), fault(message, &text[span.clone()]));
     }
-    if let Some((span, _)) = swallowed {
-        let fault = Fault::new("a key in the middle of a list")
-            .help("is the `]` of the list above missing?");
-        faults.syntax(span.clone(), fault);
-        readable = false;
+    if let Some((span, closing)) = swallowed {
+        let fault = Fault::new("this cannot stand inside a list or an inline table");
+        faults.syntax(span, fault.help(format!("is a `{closing}` missing above?")));
     }
     readable
 }
+
+/// What the TOML reader says where it takes the next key or header for an item, and the bracket
+/// that is missing then.
+const SWALLOWED: [(&str, char); 2] = [
+    ("unexpected `=` in array", ']'),
+    ("missing key for inline table element", '}'),
+];
 
 /// Whether a fault harms its own line only.
 fn contained(message: &str) -> bool {
@@ -67,6 +75,11 @@ fn fault(message: &str, found: &str) -> Fault {
             .iter()
             .any(|s| message.starts_with(s))
     {
+        let word = found.to_ascii_lowercase();
+        if ["true", "false"].contains(&word.as_str()) {
+            return Fault::new(format!("{} is no value", quote(found)))
+                .help(format!("write {word}, in small letters"));
+        }
         let fault = Fault::new(format!("{} is text without quotes", quote(found)));
         return fault.help(format!("write \"{}\"", quote(found).trim_matches('`')));
     }
@@ -76,6 +89,10 @@ fn fault(message: &str, found: &str) -> Fault {
     }
     if message.starts_with("invalid basic string") && found.is_empty() {
         return Fault::new("the closing quote is missing");
+    }
+    if message.starts_with("invalid unquoted key") || message.starts_with("key with no value") {
+        return Fault::new(message)
+            .help("a line is `key = value`, a section's header `[[service]]`");
     }
     Fault::new(message)
 }

@@ -1,0 +1,220 @@
+//! A configuration written out, key by key, to compare two and to tell what differs.
+
+use super::words;
+use super::{Check, CheckKind, HttpCheck, Lbd, Network, Real, Service};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+/// Keys with their values as the file would write them. The structs are taken apart by name, so
+/// that no key can be forgotten here.
+pub(super) type Keys = Vec<(&'static str, String)>;
+
+fn time(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string()
+}
+
+fn list<T: fmt::Display>(items: &[T]) -> String {
+    items
+        .iter()
+        .map(T::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn or<T: fmt::Display>(value: Option<T>, none: &str) -> String {
+    value.map_or_else(|| none.to_owned(), |value| value.to_string())
+}
+
+fn map(map: &BTreeMap<String, String>) -> String {
+    if map.is_empty() {
+        return "none".to_owned();
+    }
+    let pairs: Vec<String> = map
+        .iter()
+        .map(|(key, value)| format!("{key} = {value:?}"))
+        .collect();
+    format!("{{ {} }}", pairs.join(", "))
+}
+
+pub(super) fn lbd(section: &Lbd) -> Keys {
+    let Lbd {
+        run_dir,
+        bpf_dir,
+        state_dir,
+        metrics,
+        watch,
+        write_back,
+        admin_group,
+        read_group,
+        allow_exec,
+        shutdown_timeout,
+        log,
+        log_format,
+    } = section;
+    vec![
+        ("run_dir", run_dir.display().to_string()),
+        ("bpf_dir", bpf_dir.display().to_string()),
+        ("state_dir", state_dir.display().to_string()),
+        ("metrics", or(*metrics, "off")),
+        ("watch", watch.to_string()),
+        ("write_back", write_back.to_string()),
+        ("admin_group", admin_group.clone()),
+        ("read_group", or(read_group.as_ref(), "everybody")),
+        ("allow_exec", allow_exec.to_string()),
+        ("shutdown_timeout", time(*shutdown_timeout)),
+        ("log", log.clone()),
+        (
+            "log_format",
+            or(
+                log_format.map(|format| words::LOG_FORMAT.word(format)),
+                "by itself",
+            ),
+        ),
+    ]
+}
+
+pub(super) fn network(section: &Network) -> Keys {
+    let Network {
+        interfaces,
+        engine,
+        workers,
+        flow_entries,
+        hash_key_file,
+        link_holddown,
+        ring_mib,
+    } = section;
+    let key_file = hash_key_file
+        .as_ref()
+        .map(|path| path.display().to_string());
+    vec![
+        ("interfaces", list(interfaces)),
+        ("engine", words::ENGINE.word(*engine).to_owned()),
+        ("workers", workers.to_string()),
+        ("flow_entries", flow_entries.to_string()),
+        ("hash_key_file", or(key_file, "in state_dir")),
+        ("link_holddown", time(*link_holddown)),
+        ("ring_mib", ring_mib.to_string()),
+    ]
+}
+
+pub(super) fn service(service: &Service) -> Keys {
+    let Service {
+        name: _,
+        description,
+        labels,
+        vips,
+        ports,
+        protocol,
+        mode,
+        scheduler,
+        admin,
+        on_dead,
+        dead_grace,
+        drain_timeout,
+        idle_timeout,
+        track,
+        min_healthy,
+        announce,
+        sorry,
+        checks: _,
+        reals: _,
+    } = service;
+    vec![
+        ("description", format!("{description:?}")),
+        ("labels", map(labels)),
+        ("vip", list(vips)),
+        ("port", list(ports)),
+        ("protocol", protocol.to_string()),
+        ("mode", words::MODE.word(*mode).to_owned()),
+        ("scheduler", scheduler.to_string()),
+        ("admin", words::ADMIN.word(*admin).to_owned()),
+        ("on_dead", words::ON_DEAD.word(*on_dead).to_owned()),
+        ("dead_grace", time(*dead_grace)),
+        ("drain_timeout", time(*drain_timeout)),
+        ("idle_timeout", time(*idle_timeout)),
+        ("track", words::TRACK.word(*track).to_owned()),
+        ("min_healthy", min_healthy.to_string()),
+        ("announce", words::ANNOUNCE.word(*announce).to_owned()),
+        ("sorry", or(*sorry, "none")),
+    ]
+}
+
+pub(super) fn check(check: &Check) -> Keys {
+    let Check {
+        kind,
+        via,
+        source,
+        port,
+        interval,
+        fast_interval,
+        down_interval,
+        timeout,
+        rise,
+        fall,
+    } = check;
+    vec![
+        ("type", check_kind(kind)),
+        ("via", words::VIA.word(*via).to_owned()),
+        ("source", or(*source, "by route")),
+        ("port", or(*port, "the service's")),
+        ("interval", time(*interval)),
+        ("fast_interval", time(*fast_interval)),
+        ("down_interval", time(*down_interval)),
+        ("timeout", time(*timeout)),
+        ("rise", rise.to_string()),
+        ("fall", fall.to_string()),
+    ]
+}
+
+fn check_kind(kind: &CheckKind) -> String {
+    match kind {
+        CheckKind::Tcp => kind.word().to_owned(),
+        CheckKind::Http(HttpCheck {
+            method,
+            path,
+            host,
+            expect,
+            body,
+            headers,
+        }) => {
+            let codes: Vec<_> = expect
+                .iter()
+                .map(|(from, to)| format!("{from}-{to}"))
+                .collect();
+            let (word, host) = (kind.word(), or(host.as_ref(), "by address"));
+            let body = body
+                .as_ref()
+                .map_or(String::new(), |body| format!(", body {body:?}"));
+            let headers = map(headers);
+            format!(
+                "{word} ({method} {path}, host {host}, expect {}{body}, headers {headers})",
+                codes.join(", ")
+            )
+        }
+    }
+}
+
+pub(super) fn real(real: &Real) -> Keys {
+    let Real {
+        name,
+        description,
+        labels,
+        address: _,
+        weight,
+        admin,
+        mac,
+        interface,
+        backup,
+    } = real;
+    vec![
+        ("name", name.clone()),
+        ("description", format!("{description:?}")),
+        ("labels", map(labels)),
+        ("weight", weight.to_string()),
+        ("admin", words::ADMIN.word(*admin).to_owned()),
+        ("mac", or(*mac, "learned")),
+        ("interface", or(interface.as_ref(), "by route")),
+        ("backup", backup.to_string()),
+    ]
+}
