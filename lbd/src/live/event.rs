@@ -1,6 +1,7 @@
 //! News for the reconciler. Every room that watches something sends here; the reconciler alone
 //! turns news into the next snapshot.
 
+pub use lbcore::health::State as HealthState;
 use lbcore::id::{Epoch, RealId};
 use lbcore::net::MacAddr;
 pub use lbcore::vip::VipState;
@@ -37,17 +38,6 @@ pub struct HealthNews {
     pub state: HealthState,
     /// Why, in words: `"connection refused"`, `"http 503"`.
     pub reason: String,
-}
-
-/// What checks say of a real.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HealthState {
-    /// Not judged yet.
-    Checking,
-    /// All checks pass.
-    Up,
-    /// At least one failed often enough.
-    Down,
 }
 
 /// One interface of this host.

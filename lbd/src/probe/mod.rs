@@ -1,1 +1,80 @@
-//! (in work)
+//! Asks reals how they are, and reports only what changes.
+//!
+//! The [`runner`] drives one timetable: when a probe is due it runs as a task of its own, bounded
+//! in time, in memory and in number; its result goes to the real's trackers, to the [`Board`] for
+//! views and metrics, and, where the real's verdict changed, to the reconciler.
+//!
+//! What this host itself lacks (file descriptors, a source address, an interface that is up) is
+//! never held against a real: such a probe says nothing, and is counted apart.
+
+mod answer;
+mod board;
+mod http;
+mod roster;
+mod runner;
+mod tcp;
+
+pub use answer::{Answer, ProbeError};
+pub use board::{Board, CheckResult, CheckStatus, LastProbe};
+pub use runner::run;
+
+use crate::live::event::HealthState;
+use lbcore::config::{Check, CheckKind};
+use lbcore::id::{Epoch, RealId};
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+/// A real to be judged. One without checks is never asked and never reported.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    /// Which real.
+    pub real: RealId,
+    /// Whose id it is now; another epoch is another real.
+    pub epoch: Epoch,
+    /// Name of its service, for metrics and logs.
+    pub service: String,
+    /// Its own name, for metrics and logs.
+    pub name: String,
+    /// Its own address.
+    pub address: IpAddr,
+    /// It is up when all pass.
+    pub checks: Vec<Check>,
+    /// Asked where a check names no port.
+    pub default_port: u16,
+    /// Its verdict before a restart: overturned by rise and fall, as if nothing had happened.
+    pub initial: Option<HealthState>,
+}
+
+/// One probe: what to ask whom, and for how long.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Question {
+    /// Who is asked.
+    pub to: SocketAddr,
+    /// Where it comes from; `None`: as routed.
+    pub source: Option<IpAddr>,
+    /// What takes longer has failed.
+    pub timeout: Duration,
+    /// What is asked.
+    pub kind: CheckKind,
+}
+
+impl Question {
+    /// Asks over the network.
+    pub(crate) async fn ask(self) -> Answer {
+        let began = Instant::now();
+        let probe = async {
+            match &self.kind {
+                CheckKind::Tcp => tcp::probe(&self).await,
+                CheckKind::Http(check) => http::probe(&self, check).await,
+            }
+        };
+        let outcome = match tokio::time::timeout(self.timeout, probe).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(ProbeError::NoAnswer(self.timeout)),
+        };
+        Answer {
+            outcome,
+            took: began.elapsed(),
+        }
+    }
+}

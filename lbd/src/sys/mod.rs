@@ -6,6 +6,7 @@ pub mod netlink;
 #[cfg(test)]
 pub(crate) mod netns;
 pub mod peer;
+pub mod rlimit;
 pub mod shared_file;
 
 use std::io;

@@ -1,0 +1,163 @@
+//! How a probe ended, in words an operator understands.
+
+use std::io;
+use std::time::Duration;
+use thiserror::Error;
+
+/// What became of one probe.
+#[derive(Debug)]
+pub struct Answer {
+    /// What was found, in words that the time completes (`"http 200"`), or what went wrong.
+    pub outcome: Result<String, ProbeError>,
+    /// From the first system call to the verdict.
+    pub took: Duration,
+}
+
+impl Answer {
+    /// `"http 200 in 1.2 ms"`, `"connection refused"`.
+    pub fn reason(&self) -> String {
+        match &self.outcome {
+            Ok(found) => format!("{found} in {}", spoken(self.took)),
+            Err(error) => error.to_string(),
+        }
+    }
+}
+
+/// Why a probe did not pass.
+#[derive(Debug, Error)]
+pub enum ProbeError {
+    /// The check's timeout passed.
+    #[error("no answer within {0:?}")]
+    NoAnswer(Duration),
+    /// A system call failed.
+    #[error("{}", in_words(.0))]
+    Io(io::Error),
+    /// The real closed the connection before it had answered.
+    #[error("connection closed without an answer")]
+    Closed,
+    /// A status that is not expected.
+    #[error("http {0}")]
+    Status(u16),
+    /// The status is right, the text is not there.
+    #[error("http {status}, but its body lacks {wanted:?}")]
+    BodyLacks {
+        /// The status.
+        status: u16,
+        /// What the check looks for.
+        wanted: String,
+    },
+    /// More than a probe reads.
+    #[error("answer longer than {} KiB", .0 / 1024)]
+    TooLong(usize),
+    /// Not HTTP.
+    #[error("not a valid http answer: {0}")]
+    Malformed(String),
+    /// The check's own method, path or headers make no request.
+    #[error("the check makes no valid http request: {0}")]
+    Request(String),
+}
+
+impl ProbeError {
+    /// Whether this says something of this host or its configuration, and nothing of the real.
+    pub fn is_own_trouble(&self) -> bool {
+        match self {
+            ProbeError::Io(error) => error.raw_os_error().is_some_and(|errno| {
+                matches!(
+                    errno,
+                    libc::EMFILE
+                        | libc::ENFILE
+                        | libc::ENOBUFS
+                        | libc::ENOMEM
+                        | libc::ENETDOWN
+                        | libc::EADDRNOTAVAIL
+                )
+            }),
+            ProbeError::Request(_) => true,
+            _ => false,
+        }
+    }
+}
+
+fn in_words(error: &io::Error) -> String {
+    let words = match error.raw_os_error() {
+        Some(libc::ECONNREFUSED) => "connection refused",
+        Some(libc::ECONNRESET) => "connection reset",
+        Some(libc::EHOSTUNREACH) => "no route to host",
+        Some(libc::ENETUNREACH) => "network is unreachable",
+        Some(libc::ETIMEDOUT) => "connection timed out",
+        Some(libc::EMFILE) => "lbd has no file descriptor left for the probe",
+        Some(libc::ENFILE) => "this host has no file descriptor left for the probe",
+        Some(libc::ENOBUFS | libc::ENOMEM) => "this host has no memory left for the probe",
+        Some(libc::ENETDOWN) => "this host's interface is down",
+        Some(libc::EADDRNOTAVAIL) => "this host has no such source address, or no free port",
+        _ => return error.to_string(),
+    };
+    words.to_owned()
+}
+
+/// `0.4 ms`, `12 ms`, `1.2 s`.
+fn spoken(time: Duration) -> String {
+    let ms = time.as_secs_f64() * 1_000.0;
+    if ms < 9.95 {
+        format!("{ms:.1} ms")
+    } else if ms < 999.5 {
+        format!("{ms:.0} ms")
+    } else {
+        format!("{:.1} s", ms / 1_000.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_read_well() {
+        let answer = |outcome, micros| Answer {
+            outcome,
+            took: Duration::from_micros(micros),
+        };
+        let errno = |errno| Err(ProbeError::Io(io::Error::from_raw_os_error(errno)));
+        let cases = [
+            (answer(Ok("connected".into()), 412), "connected in 0.4 ms"),
+            (answer(Ok("http 200".into()), 12_400), "http 200 in 12 ms"),
+            (
+                answer(Ok("http 200".into()), 1_249_000),
+                "http 200 in 1.2 s",
+            ),
+            (answer(Err(ProbeError::Status(503)), 1), "http 503"),
+            (
+                answer(Err(ProbeError::NoAnswer(Duration::from_secs(1))), 1),
+                "no answer within 1s",
+            ),
+            (answer(errno(libc::ECONNREFUSED), 1), "connection refused"),
+            (answer(errno(libc::EHOSTUNREACH), 1), "no route to host"),
+            (
+                answer(Err(ProbeError::TooLong(65_536)), 1),
+                "answer longer than 64 KiB",
+            ),
+        ];
+        for (answer, expected) in cases {
+            assert_eq!(answer.reason(), expected);
+        }
+    }
+
+    /// T35: what this host lacks is not the real's fault; what the real or the way to it does is.
+    #[test]
+    fn t35_own_trouble_is_told_apart() {
+        let ours = |errno| ProbeError::Io(io::Error::from_raw_os_error(errno)).is_own_trouble();
+        for errno in [
+            libc::EMFILE,
+            libc::ENFILE,
+            libc::ENOBUFS,
+            libc::ENETDOWN,
+            libc::EADDRNOTAVAIL,
+        ] {
+            assert!(ours(errno), "{errno}");
+        }
+        for errno in [libc::ECONNREFUSED, libc::ECONNRESET, libc::EHOSTUNREACH] {
+            assert!(!ours(errno), "{errno}");
+        }
+        assert!(!ProbeError::NoAnswer(Duration::from_secs(1)).is_own_trouble());
+    }
+}

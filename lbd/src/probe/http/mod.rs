@@ -1,0 +1,153 @@
+//! The `http` check: one request, judged by its status and, where the check asks for it, by a text
+//! in the body.
+//!
+//! Whoever answers may be hostile: all that is read of it is bounded by [`MOST_READ`], redirects
+//! are not followed, and the caller's timeout ends everything.
+
+mod bounded;
+#[cfg(test)]
+mod tests;
+
+use super::{ProbeError, Question, tcp};
+use bounded::Bounded;
+use http_body_util::{BodyExt, Empty};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper::header::{CONNECTION, HOST, USER_AGENT};
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use lbcore::config::HttpCheck;
+use std::error::Error;
+use std::io;
+use std::pin::pin;
+
+/// Bytes of an answer that are read at most, head and body and interim answers together: a health
+/// page needs a fraction, and a thousand probes of hostile reals stay within 64 MiB.
+const MOST_READ: usize = 64 * 1024;
+
+/// Bytes of them that hyper may hold at once.
+const MOST_HELD: usize = 32 * 1024;
+
+/// Asks once and closes in order, since the answer has been read: the real's log shows an ordinary
+/// request. (What is left unread of a body nobody asked about ends with a reset.)
+pub(super) async fn probe(question: &Question, check: &HttpCheck) -> Result<String, ProbeError> {
+    let request = request(question, check)?;
+    let stream = tcp::connect(question).await.map_err(ProbeError::Io)?;
+    let io = TokioIo::new(Bounded::new(stream, MOST_READ));
+    let (mut sender, connection) = http1::Builder::new()
+        .max_buf_size(MOST_HELD)
+        .handshake(io)
+        .await
+        .map_err(failure)?;
+
+    let mut exchange = pin!(async {
+        let response = sender.send_request(request).await.map_err(failure)?;
+        judge(response, check).await
+    });
+    tokio::select! {
+        verdict = &mut exchange => verdict,
+        // Whatever ended it, the exchange has been told and says it better.
+        _ = connection => exchange.await,
+    }
+}
+
+fn request(question: &Question, check: &HttpCheck) -> Result<Request<Empty<Bytes>>, ProbeError> {
+    let host = check
+        .host
+        .clone()
+        .unwrap_or_else(|| match question.to.port() {
+            80 if question.to.is_ipv6() => format!("[{}]", question.to.ip()),
+            80 => question.to.ip().to_string(),
+            _ => question.to.to_string(),
+        });
+    let mut request = Request::builder()
+        .method(check.method.as_str())
+        .uri(&check.path)
+        .body(Empty::new())
+        .map_err(|error| ProbeError::Request(error.to_string()))?;
+    let ours = [
+        (HOST.as_str(), host.as_str()),
+        (
+            USER_AGENT.as_str(),
+            concat!("lbd/", env!("CARGO_PKG_VERSION")),
+        ),
+        (CONNECTION.as_str(), "close"),
+    ];
+    let theirs = check
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()));
+    for (name, value) in ours.into_iter().chain(theirs) {
+        let name = hyper::header::HeaderName::try_from(name)
+            .map_err(|error| ProbeError::Request(format!("{name}: {error}")))?;
+        let value = hyper::header::HeaderValue::try_from(value)
+            .map_err(|error| ProbeError::Request(format!("{name}: {error}")))?;
+        // The check's own headers come last and replace ours.
+        request.headers_mut().insert(name, value);
+    }
+    Ok(request)
+}
+
+async fn judge(response: Response<Incoming>, check: &HttpCheck) -> Result<String, ProbeError> {
+    let status = response.status().as_u16();
+    if !check
+        .expect
+        .iter()
+        .any(|(from, to)| (*from..=*to).contains(&status))
+    {
+        return Err(ProbeError::Status(status));
+    }
+    if let Some(wanted) = &check.body
+        && !contains(response.into_body(), wanted.as_bytes()).await?
+    {
+        let wanted = wanted.clone();
+        return Err(ProbeError::BodyLacks { status, wanted });
+    }
+    Ok(format!("http {status}"))
+}
+
+/// Looks for `wanted` in the body as it arrives; of what was searched only a tail is kept, in case
+/// the text begins in it.
+async fn contains(mut body: Incoming, wanted: &[u8]) -> Result<bool, ProbeError> {
+    if wanted.is_empty() {
+        return Ok(true);
+    }
+    let mut unsearched = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(failure)?;
+        unsearched.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+        if unsearched
+            .windows(wanted.len())
+            .any(|window| window == wanted)
+        {
+            return Ok(true);
+        }
+        let searched = (unsearched.len() + 1).saturating_sub(wanted.len());
+        unsearched.drain(..searched);
+    }
+    Ok(false)
+}
+
+/// hyper's error in our words: the I/O error behind it where there is one.
+fn failure(error: hyper::Error) -> ProbeError {
+    if error.is_parse_too_large() {
+        return ProbeError::TooLong(MOST_HELD);
+    }
+    let mut source = error.source();
+    while let Some(inner) = source {
+        if let Some(io) = inner.downcast_ref::<io::Error>() {
+            return match (io.kind(), io.raw_os_error()) {
+                (io::ErrorKind::FileTooLarge, _) => ProbeError::TooLong(MOST_READ),
+                (_, Some(errno)) => ProbeError::Io(io::Error::from_raw_os_error(errno)),
+                (io::ErrorKind::UnexpectedEof, _) => ProbeError::Closed,
+                _ => ProbeError::Malformed(io.to_string()),
+            };
+        }
+        source = inner.source();
+    }
+    if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
+        ProbeError::Closed
+    } else {
+        ProbeError::Malformed(error.to_string())
+    }
+}
