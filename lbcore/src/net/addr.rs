@@ -17,7 +17,7 @@ impl Addr {
     }
 
     /// From the sixteen bytes of an IPv6 header.
-    pub fn v6(b: [u8; 16]) -> Self {
+    pub const fn v6(b: [u8; 16]) -> Self {
         Addr(b)
     }
 
