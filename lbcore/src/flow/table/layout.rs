@@ -26,7 +26,7 @@ const HEADER_WORDS: usize = 512;
 /// Words of one bucket with the cold words of its slots.
 const BUCKET_WORDS: usize = LINE + SLOTS * LINE;
 
-/// The second candidate bucket must be another one.
+/// One in each half.
 const MIN_BUCKETS: usize = 2;
 
 /// "lbdflows", read as a little-endian number.
