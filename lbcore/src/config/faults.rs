@@ -7,7 +7,7 @@ use std::ops::Range;
 
 /// Errors, and warnings, listed of one file. A binary thrown at us has as many faults as lines; nobody reads
 /// the hundred-and-first.
-const MAX_LISTED: usize = 100;
+pub(super) const MAX_LISTED: usize = 100;
 
 /// What is wrong with a value, before anybody knows where it stands.
 #[derive(Debug)]

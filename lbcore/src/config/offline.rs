@@ -1,5 +1,6 @@
 //! The check of a file alone, in the words both binaries print.
 
+use super::faults::MAX_LISTED;
 use super::{Checked, Config, ConfigError, check_bytes, render};
 
 /// What `lbd --check` and `lbctl config check` say of a file.
@@ -26,6 +27,9 @@ pub fn offline_check(file_name: &str, bytes: &[u8], color: bool) -> OfflineRepor
     }
     text.push_str(&match &outcome {
         Ok(checked) => format!("{file_name}: good: {}\n", size(&checked.config)),
+        Err(errors) if errors.len() > MAX_LISTED => {
+            format!("{file_name}: refused: more than {MAX_LISTED} faults\n")
+        }
         Err(errors) => format!("{file_name}: refused: {}\n", count(errors.len(), "fault")),
     });
     OfflineReport { outcome, text }

@@ -109,6 +109,7 @@ fn large_files_have_short_reports() {
     );
     let many_lines = "x = 1\n".repeat(100_000);
     let report = offline_check("lbd.toml", many_lines.as_bytes(), false).text;
+    assert!(report.ends_with("refused: more than 100 faults\n"));
     assert!(
         report.contains("and 99900 more,") && report.len() < 40_000,
         "{}",
