@@ -1,3 +1,19 @@
-//! `lbctl`: talks to the control socket.
+//! `lbctl`: the command line of lbd.
 
-fn main() {}
+mod args;
+mod client;
+mod cmd;
+mod failure;
+mod output;
+mod render;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = args::Cli::parse_from(args::join_watch(std::env::args_os()));
+    match cmd::run(cli) {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}

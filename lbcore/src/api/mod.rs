@@ -21,7 +21,7 @@ pub use request::{
 pub use response::{
     ChangeView, Envelope, FlowsView, RealsView, ReloadView, Response, ServicesView, VipsView,
 };
-pub use text::printable;
+pub use text::{is_printable, printable};
 pub use timestamp::Timestamp;
 pub use view::{
     CheckView, DriftView, EngineView, FlowView, FramesView, InterfaceView, LastReload, RealState,
@@ -30,3 +30,6 @@ pub use view::{
 
 /// The version of this interface, in every document as `api_version`.
 pub const API_VERSION: &str = "v1";
+
+#[cfg(test)]
+mod tests;

@@ -6,27 +6,27 @@ use std::borrow::Cow;
 /// by its escape (`\n`, `\u{1b}`, `\u{202e}`): names, reasons and bodies come from other people.
 /// To be used once, where text leaves for a log or a terminal.
 pub fn printable(text: &str) -> Cow<'_, str> {
-    if !text.contains(is_unprintable) {
+    if text.chars().all(is_printable) {
         return Cow::Borrowed(text);
     }
     let mut safe = String::with_capacity(text.len() + 8);
     for c in text.chars() {
-        if is_unprintable(c) {
-            safe.extend(c.escape_default())
+        if is_printable(c) {
+            safe.push(c);
         } else {
-            safe.push(c)
+            safe.extend(c.escape_default());
         }
     }
     Cow::Owned(safe)
 }
 
-/// Control characters (C0, DEL, C1), line and paragraph separators, the marks that change writing
-/// direction (UAX #9), and those without any width that can hide in a name.
-fn is_unprintable(c: char) -> bool {
-    c.is_control()
+/// Not a control character (C0, DEL, C1), a line or paragraph separator, a mark that changes
+/// writing direction (UAX #9), nor one without any width that can hide in a name.
+pub fn is_printable(c: char) -> bool {
+    !(c.is_control()
         || matches!(c,
             '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'))
 }
 
 #[cfg(test)]

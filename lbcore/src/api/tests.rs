@@ -1,0 +1,40 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use serde_json::Value;
+
+const STATUS: &str = include_str!("fixtures/status.json");
+
+#[test]
+fn the_status_document_keeps_its_keys() {
+    let view: StatusView = serde_json::from_str(STATUS).unwrap();
+    let written: Value = serde_json::to_value(Envelope::new(view)).unwrap();
+    assert_eq!(written, serde_json::from_str::<Value>(STATUS).unwrap());
+}
+
+#[test]
+fn the_version_of_the_interface_comes_first() {
+    let view: StatusView = serde_json::from_str(STATUS).unwrap();
+    let text = serde_json::to_string(&Envelope::new(Response::Status(Box::new(view)))).unwrap();
+    assert!(
+        text.starts_with(r#"{"api_version":"v1","version":"#),
+        "{text}"
+    );
+}
+
+#[test]
+fn an_error_is_a_document_too() {
+    let error = ApiError::no_such_service(&"shop", &["web"]);
+    let text = serde_json::to_string(&Envelope::new(ErrorBody {
+        error: error.clone(),
+    }))
+    .unwrap();
+    assert_eq!(
+        text,
+        r#"{"api_version":"v1","error":{"code":"not_found","message":"there is no service shop","hint":"services: web"}}"#
+    );
+    assert_eq!(
+        serde_json::from_str::<ErrorBody>(&text).unwrap().error,
+        error
+    );
+}

@@ -1,0 +1,353 @@
+//! The command line as it is typed: noun, verb, names.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use lbcore::api::{Prefix, RealRef, ServiceRef};
+use lbcore::net::Protocol;
+use std::ffi::OsString;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Look at lbd, the layer-4 load balancer, and change what it does
+///
+/// SERVICE is a name or VIP:PORT/PROTO; REAL is a name or an address.
+///
+/// Exit codes: 0 done, 1 failed, 2 usage, 3 no such service or real, 4 conflict, 5 lbd not
+/// reachable, 6 not permitted, 7 timed out, 78 bad configuration.
+#[derive(Debug, Parser)]
+#[command(
+    name = "lbctl",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Everywhere")]
+pub struct Global {
+    /// How to print
+    #[arg(short, long, value_enum, default_value = "table", global = true)]
+    pub output: Format,
+    /// Show it again every 2s, or as often as said (-w 1s), until interrupted
+    #[arg(
+        short, long, value_name = "INTERVAL", global = true,
+        num_args = 0..=1, require_equals = true, default_missing_value = "2s",
+        value_parser = interval
+    )]
+    pub watch: Option<Duration>,
+    /// No headers above tables
+    #[arg(long, global = true)]
+    pub no_headers: bool,
+    /// The control socket of lbd
+    #[arg(
+        long,
+        value_name = "PATH",
+        global = true,
+        env = "LBCTL_SOCKET",
+        default_value = "/run/lbd/lbd.sock"
+    )]
+    pub socket: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Table,
+    /// For people with wide screens
+    Wide,
+    /// For programs
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// One screen: is all well, and if not, what to do
+    Status,
+    /// Virtual services
+    #[command(subcommand)]
+    Service(ServiceCommand),
+    /// Real servers
+    #[command(subcommand)]
+    Real(RealCommand),
+    /// Who answers for the VIPs
+    #[command(subcommand)]
+    Vip(VipCommand),
+    /// The flows lbd remembers now
+    Flows(FlowsArgs),
+    /// What lbd would do with a packet, step by step, and why; changes nothing
+    Explain(ExplainArgs),
+    /// Read the configuration file again; returns when it is in force
+    Reload(ReloadArgs),
+    /// The configuration file
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Exit code 0 if clients are served, 1 if not: for track scripts
+    Health(HealthArgs),
+    /// Print a completion script: source <(lbctl completion bash)
+    Completion {
+        /// For which shell
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ServiceCommand {
+    /// All services
+    List,
+    /// One service with its reals
+    Show {
+        /// Name, or VIP:PORT/PROTO
+        #[arg(value_parser = service)]
+        service: ServiceRef,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RealCommand {
+    /// The reals of one service, or of all
+    List {
+        /// Name, or VIP:PORT/PROTO
+        #[arg(value_parser = service)]
+        service: Option<ServiceRef>,
+    },
+    /// One real
+    Show(RealArgs),
+    /// No new flows; those it has finish
+    Drain {
+        #[command(flatten)]
+        real: RealArgs,
+        /// Return when its last flow has ended
+        #[arg(long)]
+        wait: bool,
+        /// With --wait: give up after this long (exit code 7); the real stays draining
+        #[arg(long, value_name = "DURATION", requires = "wait", value_parser = duration)]
+        timeout: Option<Duration>,
+        #[command(flatten)]
+        change: ChangeArgs,
+    },
+    /// Take part (again)
+    Enable {
+        #[command(flatten)]
+        real: RealArgs,
+        #[command(flatten)]
+        change: ChangeArgs,
+    },
+    /// Treat it as dead, at once: its flows too
+    Disable {
+        #[command(flatten)]
+        real: RealArgs,
+        #[command(flatten)]
+        change: ChangeArgs,
+    },
+    /// Give it another weight
+    Set {
+        #[command(flatten)]
+        real: RealArgs,
+        /// 0 to 256; 0 = no new flows
+        #[arg(long, value_parser = clap::value_parser!(u16).range(0..=256))]
+        weight: u16,
+        #[command(flatten)]
+        change: ChangeArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct RealArgs {
+    /// Name, or VIP:PORT/PROTO
+    #[arg(value_parser = service)]
+    pub service: ServiceRef,
+    /// Name, or address
+    #[arg(value_parser = real)]
+    pub real: RealRef,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub struct ChangeArgs {
+    /// Say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum VipCommand {
+    /// State, MAC and conflicts of each VIP
+    List,
+    /// Answer for a VIP and announce it
+    Take {
+        /// Its address
+        vip: IpAddr,
+        #[command(flatten)]
+        change: ChangeArgs,
+    },
+    /// Stop answering for a VIP
+    Release {
+        /// Its address
+        vip: IpAddr,
+        #[command(flatten)]
+        change: ChangeArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct FlowsArgs {
+    /// Only of this service (name, or VIP:PORT/PROTO)
+    #[arg(long, value_parser = service)]
+    pub service: Option<ServiceRef>,
+    /// Only of this real (name, or address)
+    #[arg(long, value_parser = real)]
+    pub real: Option<RealRef>,
+    /// Only from this client, or from this network
+    #[arg(long, value_name = "IP[/N]")]
+    pub client: Option<Prefix>,
+    /// At most this many (lbd lists 10000 at most)
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub limit: usize,
+}
+
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// tcp or udp
+    #[arg(value_parser = protocol)]
+    pub protocol: Protocol,
+    /// Where the packet comes from: IP:PORT, [IPv6]:PORT
+    pub client: SocketAddr,
+    /// What it is addressed to: IP:PORT, [IPv6]:PORT
+    pub vip: SocketAddr,
+}
+
+#[derive(Debug, Args)]
+pub struct ReloadArgs {
+    /// Also if the new file removes all services, or more than half of all reals
+    #[arg(long)]
+    pub force: bool,
+    #[command(flatten)]
+    pub change: ChangeArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Check a file and show every mistake at once; needs no lbd (exit code 78 if bad)
+    Check {
+        /// The file
+        #[arg(default_value = "/etc/lbd/lbd.toml")]
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct HealthArgs {
+    /// Of this service alone (name, or VIP:PORT/PROTO)
+    #[arg(long, value_parser = service)]
+    pub service: Option<ServiceRef>,
+}
+
+/// `-w 1s` is meant as `-w=1s`, while in `-w status` the watching has no interval: clap cannot
+/// tell, so a duration after the flag is joined to it.
+pub fn join_watch(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut joined: Vec<OsString> = Vec::new();
+    for arg in args {
+        let is_interval = arg.to_str().is_some_and(|text| interval(text).is_ok());
+        match joined.last_mut() {
+            Some(flag) if is_interval && (flag == "-w" || flag == "--watch") => {
+                flag.push("=");
+                flag.push(arg);
+            }
+            _ => joined.push(arg),
+        }
+    }
+    joined
+}
+
+fn service(text: &str) -> Result<ServiceRef, String> {
+    if text.is_empty() {
+        Err("a service has a name".into())
+    } else {
+        Ok(text.into())
+    }
+}
+
+fn real(text: &str) -> Result<RealRef, String> {
+    if text.is_empty() {
+        Err("a real has a name".into())
+    } else {
+        Ok(text.into())
+    }
+}
+
+fn protocol(text: &str) -> Result<Protocol, String> {
+    match text {
+        "tcp" => Ok(Protocol::Tcp),
+        "udp" => Ok(Protocol::Udp),
+        _ => Err("lbd knows tcp and udp".into()),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|e| format!("{e}; such as 30s or 5m"))
+}
+
+/// Faster would only burn CPU on both sides.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = duration(text)?;
+    if interval < SHORTEST_INTERVAL {
+        return Err("at least 100ms".into());
+    }
+    Ok(interval)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        let args = line.split_whitespace().map(OsString::from);
+        Cli::try_parse_from(join_watch(args))
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn watch_takes_an_interval_or_none_wherever_it_stands() {
+        for (line, seconds) in [
+            ("lbctl status", None),
+            ("lbctl status -w", Some(2.0)),
+            ("lbctl -w status", Some(2.0)),
+            ("lbctl -w 1s status", Some(1.0)),
+            ("lbctl status --watch 500ms", Some(0.5)),
+            ("lbctl status --watch=3s -o json", Some(3.0)),
+        ] {
+            let cli = parse(line).expect(line);
+            assert_eq!(cli.global.watch.map(|w| w.as_secs_f64()), seconds, "{line}");
+        }
+        assert!(parse("lbctl status -w=1ms").is_err());
+    }
+
+    #[test]
+    fn wrong_lines_are_refused() {
+        for line in [
+            "lbctl",
+            "lbctl service show",
+            "lbctl real set web rs1",
+            "lbctl real set web rs1 --weight 257",
+            "lbctl real drain web rs1 --timeout 5m",
+            "lbctl flows --client 1.2.3.4/33",
+            "lbctl explain icmp 1.2.3.4:1 2.3.4.5:2",
+            "lbctl explain tcp 1.2.3.4 2.3.4.5:2",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+}

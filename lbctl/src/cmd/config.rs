@@ -1,0 +1,75 @@
+//! `lbctl config`: needs no daemon.
+
+use crate::args::{ConfigCommand, Format, Global};
+use crate::failure::Failure;
+use crate::output;
+use lbcore::api::printable;
+use lbcore::config::{self, ConfigError, MAX_BYTES};
+use serde::Serialize;
+use std::fs::File;
+use std::io::{self, IsTerminal, Read};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// What `lbctl` exits with when a configuration is bad.
+const BAD_CONFIG: u8 = 78;
+
+/// What the check found, for programs.
+#[derive(Serialize)]
+struct CheckReport {
+    file: String,
+    good: bool,
+    faults: Vec<ConfigError>,
+    warnings: Vec<ConfigError>,
+}
+
+pub fn run(command: ConfigCommand, global: &Global) -> Result<ExitCode, Failure> {
+    match command {
+        ConfigCommand::Check { file } => check(&file, global),
+    }
+}
+
+fn check(file: &Path, global: &Global) -> Result<ExitCode, Failure> {
+    let bytes = read(file).map_err(|source| Failure::Unreadable {
+        file: file.into(),
+        source,
+    })?;
+    let name = file.display().to_string();
+    let name = printable(if name == "-" { "stdin" } else { &name });
+    let color = io::stderr().is_terminal() && output::colors_wanted();
+    let report = config::offline_check(&name, &bytes, color);
+    let good = report.outcome.is_ok();
+    match global.output {
+        Format::Json => {
+            let (faults, warnings) = match report.outcome {
+                Ok(checked) => (Vec::new(), checked.warnings),
+                Err(faults) => (faults, Vec::new()),
+            };
+            let view = CheckReport {
+                file: name.into(),
+                good,
+                faults,
+                warnings,
+            };
+            output::write_json(&view)?;
+        }
+        Format::Table | Format::Wide => eprint!("{}", report.text),
+    }
+    Ok(if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(BAD_CONFIG)
+    })
+}
+
+/// The file's bytes, or stdin's for `-`: at most one more than are accepted, so that too large a
+/// file is refused and not read whole.
+fn read(file: &Path) -> io::Result<Vec<u8>> {
+    let source: Box<dyn Read> = match file.as_os_str() == "-" {
+        true => Box::new(io::stdin()),
+        false => Box::new(File::open(file)?),
+    };
+    let mut bytes = Vec::new();
+    source.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}

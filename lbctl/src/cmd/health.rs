@@ -1,0 +1,70 @@
+//! `lbctl health`: for track scripts (keepalived, BIRD).
+
+use crate::args::HealthArgs;
+use crate::failure::Failure;
+use crate::output::Context;
+use crate::render::{Page, Tone};
+use lbcore::api::{Request, ServiceState, ServiceView, StatusView};
+use serde::Serialize;
+use std::process::ExitCode;
+
+/// Whether clients are served, and why or why not.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Health {
+    serving: bool,
+    reason: String,
+}
+
+pub async fn run(args: HealthArgs, context: &Context) -> Result<ExitCode, Failure> {
+    let health = match args.service {
+        Some(service) => of_service(&context.client.ask(&Request::Service { service }).await?),
+        None => of_all(&context.client.ask(&Request::Status).await?),
+    };
+    context.print(&health, draw)?;
+    Ok(ExitCode::from(u8::from(!health.serving)))
+}
+
+fn of_service(service: &ServiceView) -> Health {
+    let ServiceView {
+        name,
+        state,
+        state_reason,
+        ..
+    } = service;
+    Health {
+        serving: state.serves(),
+        reason: format!("{name} is {state}: {state_reason}"),
+    }
+}
+
+/// All of lbd serves when it is ready and at least one service does: a track script that fails
+/// over because one of ten services has no reals would only move the trouble to the peer.
+fn of_all(status: &StatusView) -> Health {
+    if !status.ready {
+        return Health {
+            serving: false,
+            reason: format!("not ready: {}", status.ready_reason),
+        };
+    }
+    let down: Vec<&str> = status
+        .services
+        .iter()
+        .filter(|service| service.state == ServiceState::Down)
+        .map(|service| service.name.as_str())
+        .collect();
+    let serving = status.services.is_empty() || down.len() < status.services.len();
+    let reason = match down.is_empty() {
+        true => "every service is served".into(),
+        false => format!("down: {}", down.join(", ")),
+    };
+    Health { serving, reason }
+}
+
+fn draw(health: &Health, page: &mut Page) {
+    let (tone, word) = if health.serving {
+        (Tone::Good, "serving")
+    } else {
+        (Tone::Bad, "not serving")
+    };
+    page.toned_line(tone, &format!("{word}: {}", health.reason));
+}

@@ -1,0 +1,45 @@
+//! One file for each noun: what is asked of lbd, and which screen shows the answer.
+
+mod completion;
+mod config;
+mod explain;
+mod flows;
+mod health;
+mod real;
+mod reload;
+mod service;
+mod status;
+mod vip;
+
+use crate::args::{Cli, Command};
+use crate::failure::Failure;
+use crate::output::Context;
+use std::process::ExitCode;
+
+/// Runs one command line.
+///
+/// # Errors
+/// Whatever the command fails with.
+pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let Cli { global, command } = cli;
+    match command {
+        Command::Completion { shell } => completion::run(shell),
+        Command::Config(command) => config::run(command, &global),
+        Command::Status => block_on(status::run(&Context::new(global))),
+        Command::Service(command) => block_on(service::run(command, &Context::new(global))),
+        Command::Real(command) => block_on(real::run(command, &Context::new(global))),
+        Command::Vip(command) => block_on(vip::run(command, &Context::new(global))),
+        Command::Flows(args) => block_on(flows::run(args, &Context::new(global))),
+        Command::Explain(args) => block_on(explain::run(args, &Context::new(global))),
+        Command::Reload(args) => block_on(reload::run(args, &Context::new(global))),
+        Command::Health(args) => block_on(health::run(args, &Context::new(global))),
+    }
+}
+
+/// One thread is enough to ask one question.
+fn block_on(command: impl Future<Output = Result<ExitCode, Failure>>) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.map_err(Failure::Start)?.block_on(command)
+}

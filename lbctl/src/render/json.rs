@@ -1,0 +1,52 @@
+//! Documents for programs.
+
+use lbcore::api::{Envelope, is_printable};
+use serde::Serialize;
+
+/// `view` with `api_version`, indented, a newline at its end. Whatever could move a cursor is
+/// written as `\uXXXX`, which reads back as the same character.
+///
+/// # Errors
+/// What serde says; it does not for our views.
+pub fn document(view: &impl Serialize) -> serde_json::Result<String> {
+    let text = serde_json::to_string_pretty(&Envelope::new(view))?;
+    let mut safe = String::with_capacity(text.len() + 1);
+    for c in text.chars() {
+        if c == '\n' || is_printable(c) {
+            safe.push(c);
+        } else {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                safe.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    safe.push('\n');
+    Ok(safe)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use lbcore::api::RealsView;
+
+    #[test]
+    fn t60c_json_is_safe_to_print_and_reads_back_the_same() {
+        let nasty = "a\x1b[2J\u{9b}\u{202e}\n\"b\u{feff}";
+        let view = RealsView {
+            service: nasty.into(),
+            reals: vec![],
+        };
+        let text = document(&view).unwrap();
+        assert!(
+            text.chars().all(|c| c == '\n' || is_printable(c)),
+            "{text:?}"
+        );
+        assert!(
+            text.starts_with("{\n  \"api_version\": \"v1\",\n"),
+            "{text}"
+        );
+        assert_eq!(serde_json::from_str::<RealsView>(&text).unwrap(), view);
+    }
+}

@@ -1,0 +1,19 @@
+//! Views as people see them. Everything printed goes through [`Page`], which is where text from
+//! elsewhere loses what could move a cursor.
+
+pub mod explain;
+pub mod flows;
+pub mod human;
+pub mod json;
+mod page;
+pub mod real;
+pub mod reload;
+pub mod service;
+pub mod status;
+pub mod vip;
+pub mod words;
+
+pub use page::{Look, Page, Tone};
+
+#[cfg(test)]
+mod tests;

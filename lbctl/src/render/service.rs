@@ -1,0 +1,114 @@
+//! Services.
+
+use super::page::{Field, Page, numbers, words};
+use super::words as say;
+use super::{human, real, status::traffic};
+use lbcore::api::{RealState, ServiceView, ServicesView};
+
+/// Draws `lbctl service list`.
+pub fn list(view: &ServicesView, page: &mut Page) {
+    let look = page.look.clone();
+    let mut columns = vec![
+        words("NAME"),
+        words("ENDPOINTS"),
+        words("MODE"),
+        words("SCHEDULER"),
+        words("STATE"),
+        numbers("REALS UP"),
+        numbers("FLOWS"),
+    ];
+    if look.wide {
+        columns.extend([numbers("NEW"), numbers("PACKETS"), numbers("BYTES")]);
+    }
+    columns.push(words("REASON"));
+    let rows = view.services.iter().map(|service| {
+        let mut row: Vec<Field> = vec![
+            service.name.as_str().into(),
+            say::endpoints(service, &look).into(),
+            say::mode(service.mode).into(),
+            service.scheduler.to_string().into(),
+            say::service_state(service.state),
+            reals_up(service).into(),
+            human::count(service.flows).into(),
+        ];
+        if look.wide {
+            row.extend(traffic(service.new_flows, service.packets, service.bytes));
+        }
+        row.push(service.state_reason.as_str().into());
+        row
+    });
+    page.table(&columns, rows.collect::<Vec<_>>());
+}
+
+/// `2/3`: reals that take flows, of all.
+fn reals_up(service: &ServiceView) -> String {
+    let up = |state| matches!(state, RealState::Up | RealState::Unchecked);
+    let count = service.reals.iter().filter(|real| up(real.state)).count();
+    format!("{count}/{}", service.reals.len())
+}
+
+/// Draws `lbctl service show`.
+pub fn show(view: &ServiceView, page: &mut Page) {
+    let endpoints: Vec<String> = view.endpoints.iter().map(ToString::to_string).collect();
+    let labels: Vec<String> = view
+        .labels
+        .iter()
+        .map(|(k, v)| format!("{k}={v}"))
+        .collect();
+    let state = format!("{}: {}", view.state, view.state_reason);
+    let mut pairs = vec![("name", Field::from(view.name.as_str()))];
+    if !view.description.is_empty() {
+        pairs.push(("description", view.description.as_str().into()));
+    }
+    if !labels.is_empty() {
+        pairs.push(("labels", labels.join(", ").into()));
+    }
+    pairs.extend([
+        ("endpoints", Field::from(endpoints.join(", "))),
+        ("protocol", view.protocol.to_string().into()),
+        ("mode", say::mode(view.mode).into()),
+        ("scheduler", view.scheduler.to_string().into()),
+        ("admin", say::admin(view.admin).into()),
+        ("state", say::service_state(view.state).with_text(state)),
+        ("checks", checks(view).into()),
+        (
+            "panic below",
+            format!("{} up", say::several(view.min_healthy as usize, "real")).into(),
+        ),
+        (
+            "sorry",
+            view.sorry
+                .map_or("-".into(), |sorry| sorry.to_string())
+                .into(),
+        ),
+        (
+            "flows",
+            format!(
+                "{} now, {} in all",
+                human::count(view.flows),
+                human::count(view.new_flows)
+            )
+            .into(),
+        ),
+        (
+            "from clients",
+            format!(
+                "{} packets, {}",
+                human::count(view.packets),
+                human::bytes(view.bytes)
+            )
+            .into(),
+        ),
+    ]);
+    page.pairs(pairs);
+    page.gap();
+    let reals = view.reals.iter().map(|real| (view.name.as_str(), real));
+    real::table(reals, false, page);
+}
+
+fn checks(view: &ServiceView) -> String {
+    match view.checks.is_empty() {
+        true => "none: reals are taken as up".into(),
+        false => view.checks.join(", "),
+    }
+}

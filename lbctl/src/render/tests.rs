@@ -1,0 +1,309 @@
+//! What people see, whole screens at a time.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use lbcore::api::{
+    CandidateView, ChangeView, ExplainView, FlowFound, FlowView, FlowsView, RealState, ReloadView,
+    ServicesView, StatusView, Timestamp, Verdict, VipsView,
+};
+use lbcore::net::Protocol;
+use std::time::{Duration, SystemTime};
+
+fn fixture() -> StatusView {
+    let text = include_str!("../../../lbcore/src/api/fixtures/status.json");
+    serde_json::from_str(text).unwrap()
+}
+
+fn look() -> Look {
+    // 2025-11-21T07:31:00Z, shortly after everything in the fixture.
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_763_710_260);
+    Look {
+        wide: false,
+        headers: true,
+        color: false,
+        width: None,
+        now,
+    }
+}
+
+fn drawn<T>(view: &T, look: Look, draw: fn(&T, &mut Page)) -> String {
+    let mut page = Page::new(look);
+    draw(view, &mut page);
+    page.into_text()
+}
+
+#[test]
+fn status_fits_one_screen() {
+    insta::assert_snapshot!(drawn(&fixture(), look(), status::status));
+}
+
+#[test]
+fn status_wide() {
+    insta::assert_snapshot!(drawn(
+        &fixture(),
+        Look {
+            wide: true,
+            ..look()
+        },
+        status::status
+    ));
+}
+
+#[test]
+fn status_wraps_reasons_where_the_terminal_ends() {
+    let mut view = fixture();
+    view.services[0].reals[1].reason =
+        "192.0.2.22 is not on-link via eth0: it is behind the gateway 192.0.2.1".into();
+    let text = drawn(
+        &view,
+        Look {
+            width: Some(100),
+            ..look()
+        },
+        status::status,
+    );
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn status_of_a_bad_night() {
+    let mut view = fixture();
+    view.ready = false;
+    view.ready_reason = "2 reals not judged yet: web/rs1, web/rs2".into();
+    view.last_good_in_use = true;
+    view.interfaces[0].state = "no carrier".into();
+    view.flow_entries = 1_000_000;
+    view.frames.ring_drops = 77;
+    view.services.clear();
+    view.vips.clear();
+    view.drift.clear();
+    insta::assert_snapshot!(drawn(&view, look(), status::status));
+}
+
+#[test]
+fn status_in_colour_says_the_same_words() {
+    let plain = drawn(&fixture(), look(), status::status);
+    let colored = drawn(
+        &fixture(),
+        Look {
+            color: true,
+            ..look()
+        },
+        status::status,
+    );
+    assert_ne!(plain, colored);
+    assert!(colored.contains("\x1b["), "{colored}");
+    assert_eq!(squeezed(&without_escapes(&colored)), squeezed(&plain));
+}
+
+fn without_escapes(text: &str) -> String {
+    let mut parts = text.split('\x1b');
+    let first = parts.next().unwrap().to_string();
+    first
+        + &parts
+            .map(|part| part.split_once('m').unwrap().1)
+            .collect::<String>()
+}
+
+fn squeezed(text: &str) -> String {
+    text.lines()
+        .map(|line| line.trim_end().to_string() + "\n")
+        .collect()
+}
+
+#[test]
+fn t60c_names_from_elsewhere_do_not_move_the_cursor() {
+    let mut view = fixture();
+    view.services[0].reals[1].reason = "http 200: \x1b[2J\nall is well\u{202e}".into();
+    view.warnings.push("a\rb".into());
+    let text = drawn(&view, look(), status::status);
+    assert!(
+        text.contains(r"http 200: \u{1b}[2J\nall is well\u{202e}"),
+        "{text}"
+    );
+    assert!(text.contains(r"warning: a\rb"), "{text}");
+    assert!(
+        text.chars()
+            .all(|c| c == '\n' || lbcore::api::is_printable(c))
+    );
+}
+
+#[test]
+fn service_list_and_show() {
+    let services = ServicesView {
+        services: fixture().services,
+    };
+    let mut text = drawn(&services, look(), service::list);
+    text.push_str("---\n");
+    text.push_str(&drawn(
+        &services,
+        Look {
+            wide: true,
+            headers: false,
+            ..look()
+        },
+        service::list,
+    ));
+    text.push_str("---\n");
+    text.push_str(&drawn(&services.services[0], look(), service::show));
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn real_list_and_show() {
+    let services = fixture().services;
+    let reals = services.iter().flat_map(|s| {
+        s.reals.iter().map(|r| real::RealOf {
+            service: s.name.clone(),
+            real: r.clone(),
+        })
+    });
+    let reals = real::RealList {
+        reals: reals.collect(),
+    };
+    let mut text = drawn(&reals, look(), real::list);
+    text.push_str("---\n");
+    text.push_str(&drawn(
+        &reals,
+        Look {
+            wide: true,
+            ..look()
+        },
+        real::list,
+    ));
+    text.push_str("---\n");
+    text.push_str(&drawn(&services[0].reals[0], look(), real::show));
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn vip_list() {
+    let vips = VipsView {
+        vips: fixture().vips,
+    };
+    let mut text = drawn(&vips, look(), vip::list);
+    text.push_str("---\n");
+    text.push_str(&drawn(
+        &vips,
+        Look {
+            wide: true,
+            ..look()
+        },
+        vip::list,
+    ));
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn flows_list() {
+    let flow = |client: &str, idle_ms| FlowView {
+        service: "web".into(),
+        real: "rs1".into(),
+        protocol: Protocol::Tcp,
+        client: client.parse().unwrap(),
+        vip: "192.0.2.10:443".parse().unwrap(),
+        state: "established".into(),
+        idle_ms,
+    };
+    let flows = vec![
+        flow("198.51.100.7:50000", 1200),
+        flow("[2001:db8::7]:1", 250_000),
+    ];
+    insta::assert_snapshot!(drawn(
+        &FlowsView {
+            flows,
+            truncated: true
+        },
+        look(),
+        flows::list
+    ));
+}
+
+fn explained() -> ExplainView {
+    let candidate = |name: &str, state, chosen, why_not: Option<&str>| CandidateView {
+        name: name.into(),
+        address: "192.0.2.21".parse().unwrap(),
+        state,
+        weight: 1,
+        flows: 1222,
+        chosen,
+        why_not: why_not.map(str::to_string),
+    };
+    ExplainView {
+        protocol: Protocol::Tcp,
+        client: "198.51.100.7:50000".parse().unwrap(),
+        vip: "192.0.2.10:443".parse().unwrap(),
+        service: Some("web".into()),
+        scheduler: Some("maglev".into()),
+        flow: FlowFound::Miss,
+        hash: Some("0123456789abcdef".into()),
+        ring_slot: Some(4711),
+        candidates: vec![
+            candidate("rs1", RealState::Up, true, None),
+            candidate(
+                "rs2",
+                RealState::Down,
+                false,
+                Some("down: connection refused"),
+            ),
+        ],
+        real: Some("rs1".into()),
+        mac: Some("02:00:00:00:00:21".into()),
+        interface: Some("eth0".into()),
+        verdict: Verdict::Forward,
+        drop_reason: None,
+        steps: vec!["service web answers there".into(), "the flow is new".into()],
+    }
+}
+
+#[test]
+fn explain_tells_the_verdict_first() {
+    let mut text = drawn(&explained(), look(), explain::explain);
+    text.push_str("---\n");
+    let dropped = ExplainView {
+        verdict: Verdict::Drop,
+        drop_reason: Some("no_real".into()),
+        candidates: vec![],
+        ..explained()
+    };
+    text.push_str(&drawn(&dropped, look(), explain::explain));
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn changes_are_told() {
+    let real = fixture().services[0].reals[2].clone();
+    let change = |changes: &[&str]| ChangeView {
+        service: "web".into(),
+        changes: changes.iter().map(ToString::to_string).collect(),
+        generation: 42,
+        warnings: vec![],
+        real: real.clone(),
+    };
+    let mut text = drawn(
+        &change(&["draining: 12 flows finish"]),
+        look(),
+        real::changed,
+    );
+    text.push_str(&drawn(&change(&[]), look(), real::changed));
+    let reload = |changes: &[&str], dry_run| ReloadView {
+        revision: 8,
+        generation: 43,
+        changes: changes.iter().map(ToString::to_string).collect(),
+        warnings: vec![],
+        dry_run,
+    };
+    for dry_run in [false, true] {
+        for changes in [&["web: real rs4 added"][..], &[]] {
+            text.push_str(&drawn(&reload(changes, dry_run), look(), reload::reload));
+        }
+    }
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_clock_that_was_set_back_breaks_nothing() {
+    let mut view = fixture();
+    view.started = Timestamp(look().now + Duration::from_secs(3600));
+    assert!(drawn(&view, look(), status::status).contains("for 0s"));
+}

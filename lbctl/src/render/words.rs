@@ -1,0 +1,104 @@
+//! States with their tones, and the small phrases several screens share.
+
+use super::page::{Field, Tone};
+use super::{Look, human};
+use lbcore::api::{RealState, RealView, ServiceState, ServiceView, VipState};
+use lbcore::config::{Admin, Announce, Mode};
+
+pub fn service_state(state: ServiceState) -> Field {
+    let tone = match state {
+        ServiceState::Up => Tone::Good,
+        ServiceState::Degraded => Tone::Uneasy,
+        ServiceState::Panic | ServiceState::Down => Tone::Bad,
+    };
+    Field::toned(state.word(), tone)
+}
+
+pub fn real_state(state: RealState) -> Field {
+    let tone = match state {
+        RealState::Up => Tone::Good,
+        RealState::Checking | RealState::Draining | RealState::Unchecked => Tone::Uneasy,
+        RealState::Down => Tone::Bad,
+        RealState::Disabled => Tone::Quiet,
+    };
+    Field::toned(state.word(), tone)
+}
+
+pub fn vip_state(state: VipState) -> Field {
+    let tone = match state {
+        VipState::Announced | VipState::Owned => Tone::Good,
+        VipState::Probing => Tone::Uneasy,
+        VipState::Conflict => Tone::Bad,
+        VipState::Silent => Tone::Quiet,
+    };
+    Field::toned(state.word(), tone)
+}
+
+/// `192.0.2.10:443/tcp (+3)`, or all of them where there is room.
+pub fn endpoints(service: &ServiceView, look: &Look) -> String {
+    let named = |endpoint| format!("{endpoint}/{}", service.protocol);
+    match service.endpoints.as_slice() {
+        [] => "-".into(),
+        [only] => named(only),
+        all if look.wide => all.iter().map(named).collect::<Vec<_>>().join(" "),
+        [first, more @ ..] => format!("{} (+{})", named(first), more.len()),
+    }
+}
+
+/// `rs1`, `rs1 (backup)`, `rs1 (removed)`.
+pub fn real_name(real: &RealView) -> String {
+    match (real.removed, real.backup) {
+        (true, _) => format!("{} (removed)", real.name),
+        (_, true) => format!("{} (backup)", real.name),
+        _ => real.name.clone(),
+    }
+}
+
+/// `2`; `2 (now 1)` while a real that takes flows is not given its whole weight.
+pub fn weight(real: &RealView) -> String {
+    let takes_flows = matches!(real.state, RealState::Up | RealState::Unchecked);
+    match real.effective_weight {
+        now if takes_flows && now != real.weight => format!("{} (now {now})", real.weight),
+        _ => real.weight.to_string(),
+    }
+}
+
+/// How long a real is in its state.
+pub fn since(real: &RealView, look: &Look) -> String {
+    human::ago(real.since.0, look.now)
+}
+
+/// A value that may be unknown.
+pub fn or_dash(value: Option<&str>) -> String {
+    value.unwrap_or("-").to_string()
+}
+
+/// The operator's wish, as the configuration spells it.
+pub fn admin(admin: Admin) -> &'static str {
+    match admin {
+        Admin::Enabled => "enabled",
+        Admin::Drain => "drain",
+        Admin::Disabled => "disabled",
+    }
+}
+
+/// `1 service`, `2 services`.
+pub fn several(n: usize, one: &str) -> String {
+    format!("{n} {one}{}", if n == 1 { "" } else { "s" })
+}
+
+/// The mode, as the configuration spells it.
+pub fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Dr => "dr",
+    }
+}
+
+/// The policy, as the configuration spells it.
+pub fn announce(announce: Announce) -> &'static str {
+    match announce {
+        Announce::Always => "always",
+        Announce::WhenOwned => "when-owned",
+        Announce::Never => "never",
+    }
+}
