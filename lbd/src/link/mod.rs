@@ -1,7 +1,10 @@
 //! The host's interfaces and their addresses, watched. A message only says *that* something
 //! changed; what is true now is always read whole, so a lost message costs nothing but time.
 
+mod facts;
 mod read;
+
+pub use facts::facts;
 
 use crate::live::event::{Event, Link};
 use crate::sys::netlink::{self, Multicast};
