@@ -4,6 +4,7 @@
 //! What must never happen here: a frame sent bare whose checksum or segmentation is unfinished, a
 //! frame sent of which only a part was received, a frame of our own read back and sent again.
 
+pub mod af_packet;
 pub mod memory;
 
 use lbcore::director::DropReason;

@@ -2,9 +2,13 @@
 
 pub mod affinity;
 pub mod clock;
+pub mod ethtool;
 pub mod netlink;
 #[cfg(test)]
 pub(crate) mod netns;
+pub mod packet_ring;
+pub mod packet_send;
+pub mod packet_socket;
 pub mod peer;
 pub mod rlimit;
 pub mod shared_file;
