@@ -5,6 +5,7 @@ use super::Timestamp;
 use crate::config::{Admin, Announce, Mode};
 use crate::net::Protocol;
 use crate::sched;
+pub use crate::service::{RealState, ServiceState};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -159,27 +160,6 @@ pub struct ServiceView {
     pub reals: Vec<RealView>,
 }
 
-/// How a service does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ServiceState {
-    /// All reals up.
-    Up,
-    /// Some reals down.
-    Degraded,
-    /// Too few reals up because checks failed: the last good set goes on.
-    Panic,
-    /// Nobody takes new flows.
-    Down,
-}
-
-impl ServiceState {
-    /// Whether clients are served.
-    pub fn serves(self) -> bool {
-        self != ServiceState::Down
-    }
-}
-
 /// A real server of one service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RealView {
@@ -225,36 +205,6 @@ pub struct RealView {
     pub packets: u64,
     /// Bytes from clients, IP headers included.
     pub bytes: u64,
-}
-
-/// How a real does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RealState {
-    /// Not judged yet; no flows.
-    Checking,
-    /// All checks pass.
-    Up,
-    /// A check failed, or the host cannot reach it.
-    Down,
-    /// No new flows; old ones finish.
-    Draining,
-    /// Treated as dead by the operator's wish.
-    Disabled,
-    /// No checks configured: taken as up.
-    Unchecked,
-}
-
-impl RealState {
-    /// All states, in the order of the documentation.
-    pub const ALL: [RealState; 6] = [
-        RealState::Checking,
-        RealState::Up,
-        RealState::Down,
-        RealState::Draining,
-        RealState::Disabled,
-        RealState::Unchecked,
-    ];
 }
 
 /// The latest result of one check of one real.
@@ -346,11 +296,6 @@ macro_rules! words {
 }
 
 words! {
-    ServiceState { Up => "up", Degraded => "degraded", Panic => "panic", Down => "down" }
-    RealState {
-        Checking => "checking", Up => "up", Down => "down", Draining => "draining",
-        Disabled => "disabled", Unchecked => "unchecked",
-    }
     VipState {
         Probing => "probing", Announced => "announced", Owned => "owned",
         Conflict => "conflict", Silent => "silent",

@@ -1,5 +1,20 @@
-//! The director: frame in, verdict out.
+//! The director: a frame comes in, a verdict comes out.
+//!
+//! In two steps, so that none of its users can lie about another: [`decide`] looks and changes
+//! nothing; [`commit`] writes the decision to the flow table, the counts and the frame. Engines do
+//! both; `explain`, `replay` and the simulator call the same `decide`.
 
+mod commit;
+mod counters;
+mod decide;
+mod flood;
 mod verdict;
 
-pub use verdict::DropReason;
+pub use commit::{Done, commit};
+pub use counters::{Counters, InterfaceTally, MAX_INTERFACES, Tally};
+pub use decide::{Chosen, Cursors, Decision, Memory, Met, View, decide, decide_subject};
+pub use flood::Flood;
+pub use verdict::{DropReason, Verdict};
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,18 @@
 //! How a frame can end.
 
+use super::decide::Chosen;
+
+/// What becomes of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes on to a real.
+    Forward(Chosen),
+    /// It is the host's business, not ours.
+    Pass,
+    /// It ends here.
+    Drop(DropReason),
+}
+
 /// Why a frame was dropped; each reason is a counter. The words are metric labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]

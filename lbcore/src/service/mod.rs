@@ -1,1 +1,17 @@
-//! The snapshot that packets are decided by, and how it comes about.
+//! The snapshot that packets are decided by, and how it comes about: configuration, health,
+//! neighbours, drains and weights go in, one immutable [`ServiceTable`] comes out.
+
+mod compile;
+mod judge;
+mod registry;
+mod table;
+
+pub use compile::{Compiled, Inputs, RealInput, Rings, ServiceInput, compile};
+pub use judge::{Health, RealState, ServiceState, Serving, Way};
+pub use registry::{Exhausted, Registry};
+pub use table::{FlowFate, Interface, Member, Path, Real, Service, ServiceTable, WhyNot};
+
+#[cfg(test)]
+pub(crate) mod fixture;
+#[cfg(test)]
+mod tests;

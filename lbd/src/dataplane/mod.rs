@@ -1,1 +1,5 @@
-//! (in work)
+//! Packet workers: plain threads that receive, let the director decide, and send.
+
+mod handler;
+
+pub use handler::Packets;

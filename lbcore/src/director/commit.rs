@@ -1,0 +1,182 @@
+//! Second step: write a decision to the flow table, the counts and the frame.
+
+use super::decide::{forward, ring_pick};
+use super::{Chosen, Counters, Cursors, Decision, DropReason, Memory, Verdict, View};
+use crate::flow::{Entry, Evicted, FlowTable, Outcome};
+use crate::load::Loads;
+use crate::net::{FlowHash, FlowKey, rewrite};
+use crate::service::{Service, ServiceTable};
+use crate::time::Tick;
+
+/// What became of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// Rewritten; to be sent out of this interface.
+    Forward {
+        /// Kernel index.
+        ifindex: u32,
+    },
+    /// Left to the host.
+    Pass,
+    /// Counted under its reason.
+    Dropped,
+}
+
+/// The flow table as one commit writes it.
+struct Writer<'a> {
+    table: &'a ServiceTable,
+    flows: &'a FlowTable<'a>,
+    loads: &'a Loads,
+    counters: &'a Counters,
+    now: Tick,
+}
+
+/// Carries out `decision` on `frame`, which it was made about.
+///
+/// `slot` is the place of the interface the frame came in by. The view may have changed since the
+/// decision in one way only: other workers and expiry write the same flow table. What they did is
+/// seen by compare-and-swap, and then their word counts.
+#[inline]
+pub fn commit(
+    decision: &Decision,
+    frame: &mut [u8],
+    view: &View<'_>,
+    counters: &Counters,
+    slot: usize,
+    now: Tick,
+) -> Done {
+    let writer = Writer {
+        table: view.table,
+        flows: view.flows,
+        loads: view.loads,
+        counters,
+        now,
+    };
+    let verdict = match (decision.verdict, decision.service) {
+        (Verdict::Forward(chosen), Some(index)) => {
+            writer.remember(decision, chosen, &view.table.services[index])
+        }
+        (verdict, _) => verdict,
+    };
+    match verdict {
+        Verdict::Pass => {
+            counters.interface(slot).passed.add(1);
+            Done::Pass
+        }
+        Verdict::Drop(reason) => {
+            counters.drops(reason).add(1);
+            Done::Dropped
+        }
+        Verdict::Forward(chosen) => {
+            rewrite::direct_route(frame, chosen.path.src, chosen.path.dst);
+            tally(decision, chosen, view.table, counters);
+            Done::Forward {
+                ifindex: chosen.path.ifindex,
+            }
+        }
+    }
+}
+
+#[inline]
+fn tally(decision: &Decision, chosen: Chosen, table: &ServiceTable, counters: &Counters) {
+    let Some(index) = decision.service else {
+        return;
+    };
+    let both = [
+        counters.service(table.services[index].id),
+        counters.real(chosen.real),
+    ];
+    for tally in both {
+        tally.packets.add(u64::from(decision.packets));
+        tally.bytes.add(decision.bytes);
+        if decision.begins() {
+            tally.new_flows.add(1);
+        }
+    }
+}
+
+impl Writer<'_> {
+    /// Writes the flow table and says where the frame goes: where it was decided to, unless
+    /// another worker was first with this flow or the table has no room.
+    #[inline]
+    fn remember(&self, decision: &Decision, chosen: Chosen, service: &Service) -> Verdict {
+        match decision.memory {
+            Memory::Nothing => {}
+            Memory::Refresh { slot, old, new } | Memory::Move { slot, old, new } => {
+                if self.flows.update(slot, old, new) {
+                    self.recount(old, new);
+                }
+            }
+            Memory::Unremembered => self.counters.unremembered.add(1),
+            Memory::Store { key, new } => {
+                let hash = decision.hash.unwrap_or_else(|| self.table.key.flow(&key));
+                return self
+                    .store(hash, &key, new, service)
+                    .unwrap_or(Verdict::Forward(chosen));
+            }
+        }
+        Verdict::Forward(chosen)
+    }
+
+    fn recount(&self, old: Entry, new: Entry) {
+        let (was, is) = (old.state.weightiness(), new.state.weightiness());
+        if old.real != new.real || was != is {
+            self.loads.sub(old.real, was);
+            self.loads.add(new.real, is);
+        }
+    }
+
+    fn count_out(&self, evicted: Option<Evicted>) {
+        let Some(Evicted { entry, why }) = evicted else {
+            return;
+        };
+        self.loads.sub(entry.real, entry.state.weightiness());
+        self.counters.evicted(why).add(1);
+    }
+
+    /// `None`: as decided.
+    fn store(
+        &self,
+        hash: FlowHash,
+        key: &FlowKey,
+        new: Entry,
+        service: &Service,
+    ) -> Option<Verdict> {
+        let is_expired = |entry: Entry| self.table.is_expired(&entry, self.now);
+        let inserted = self.flows.insert(hash, key, new, self.now, is_expired);
+        self.count_out(inserted.evicted);
+        match inserted.outcome {
+            Outcome::Stored(_) => {
+                self.loads.add(new.real, new.state.weightiness());
+                None
+            }
+            Outcome::Existing(hit) => {
+                let real = self.table.real_of(&hit.entry)?;
+                Some(forward(hit.entry.real, real))
+            }
+            Outcome::Full => {
+                self.counters.unremembered.add(1);
+                let source = || self.table.key.source(&key.client);
+                Some(match ring_pick(service, hash, source) {
+                    Some(id) => match self.table.real(id) {
+                        Some(real) => forward(id, real),
+                        None => Verdict::Drop(DropReason::NoReal),
+                    },
+                    None => Verdict::Drop(DropReason::NoReal),
+                })
+            }
+        }
+    }
+}
+
+impl Cursors {
+    /// Moves on after a flow was placed. Call after [`commit`], once the view is let go.
+    #[inline]
+    pub fn placed(&mut self, decision: &Decision, table: &ServiceTable) {
+        if decision.begins()
+            && let Some(index) = decision.service
+        {
+            self.advance(table.services[index].id);
+        }
+    }
+}

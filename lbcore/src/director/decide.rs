@@ -1,0 +1,414 @@
+//! First step: look at a frame, the snapshot and the flow table, and say what should become of it.
+//! Nothing is changed here.
+
+use super::{DropReason, Verdict};
+use crate::config::Track;
+use crate::flow::{Coarse, Entry, FlowTable, Slot, State};
+use crate::id::{MAX_SERVICES, RealId, ServiceId};
+use crate::load::Loads;
+use crate::net::packet::{self, Fault, Packet, Reason, Subject, Transport};
+use crate::net::{FlowHash, FlowKey, FrameMeta};
+use crate::sched::{Kind, Pick};
+use crate::service::{FlowFate, Path, Real, Service, ServiceTable};
+use crate::time::Tick;
+
+/// Everything a decision looks at beside the frame.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// The snapshot.
+    pub table: &'a ServiceTable,
+    /// The flow table.
+    pub flows: &'a FlowTable<'a>,
+    /// Flows by real.
+    pub loads: &'a Loads,
+    /// This worker's cursors.
+    pub cursors: &'a Cursors,
+    /// New flows are not remembered now: the ring answers for them.
+    pub flood: bool,
+}
+
+/// How many flows one worker has placed in each service: where its schedulers stand.
+#[derive(Debug)]
+pub struct Cursors(Box<[u64]>);
+
+impl Cursors {
+    /// Cursors of worker number `worker`: each begins elsewhere, so that workers do not all begin
+    /// with the same real.
+    pub fn new(worker: usize) -> Self {
+        // A large odd step, so that `worker * STEP` modulo any small number of reals differs.
+        const STEP: u64 = 0x9e37_79b9;
+        Cursors(vec![(worker as u64).wrapping_mul(STEP); MAX_SERVICES].into())
+    }
+
+    /// Where the service's scheduler stands.
+    pub fn of(&self, service: ServiceId) -> u64 {
+        self.0[service.index()]
+    }
+
+    pub(super) fn advance(&mut self, service: ServiceId) {
+        let cursor = &mut self.0[service.index()];
+        *cursor = cursor.wrapping_add(1);
+    }
+}
+
+/// The real a frame goes to, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chosen {
+    /// Which real.
+    pub real: RealId,
+    /// How to get there.
+    pub path: Path,
+}
+
+/// What the flow table is to remember.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// Nothing.
+    Nothing,
+    /// A known flow goes on: its state or time has changed.
+    Refresh {
+        /// Where it stands.
+        slot: Slot,
+        /// What was read there.
+        old: Entry,
+        /// What shall stand there.
+        new: Entry,
+    },
+    /// A known flow goes to another real, or begins again.
+    Move {
+        /// Where it stands.
+        slot: Slot,
+        /// What was read there.
+        old: Entry,
+        /// What shall stand there.
+        new: Entry,
+    },
+    /// A new flow.
+    Store {
+        /// Its tuple.
+        key: FlowKey,
+        /// What shall be remembered.
+        new: Entry,
+    },
+    /// A new flow that is not remembered: flood mode.
+    Unremembered,
+}
+
+/// How a frame met the flow table, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Met {
+    /// No lookup was made.
+    NotLooked,
+    /// Known, goes on.
+    Hit(Entry),
+    /// Known, but decided anew: it was closing, or its real takes no new flows.
+    Anew(Entry),
+    /// Known, but its real is dead and the service says rehash.
+    Rehashed(Entry),
+    /// Not known; the scheduler chose.
+    New,
+    /// Not known; the ring chose, because it is no beginning, or because of a flood.
+    ByRing,
+}
+
+/// What should become of a frame, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The outcome.
+    pub verdict: Verdict,
+    /// Index of the service that matched.
+    pub service: Option<usize>,
+    /// The tuple's hash, where one was made.
+    pub hash: Option<FlowHash>,
+    /// How it met the flow table.
+    pub met: Met,
+    /// What is to be remembered.
+    pub memory: Memory,
+    /// IP bytes as the client sent them.
+    pub bytes: u64,
+    /// Packets as the client sent them.
+    pub packets: u32,
+}
+
+impl Decision {
+    fn new(verdict: Verdict) -> Self {
+        Decision {
+            verdict,
+            service: None,
+            hash: None,
+            met: Met::NotLooked,
+            memory: Memory::Nothing,
+            bytes: 0,
+            packets: 0,
+        }
+    }
+
+    /// Whether a flow begins.
+    pub fn begins(&self) -> bool {
+        match self.memory {
+            Memory::Store { .. } => true,
+            Memory::Move { .. } => matches!(self.met, Met::Anew(_) | Met::New),
+            Memory::Unremembered => matches!(self.met, Met::New),
+            Memory::Nothing | Memory::Refresh { .. } => false,
+        }
+    }
+}
+
+/// Decides about one frame, beginning at its Ethernet header.
+#[inline]
+pub fn decide(frame: &[u8], meta: &FrameMeta, view: &View<'_>, now: Tick) -> Decision {
+    let packet = match packet::parse(frame, meta) {
+        Ok(packet) => packet,
+        Err(fault) => return Decision::new(faulty(&fault, meta, view.table)),
+    };
+    // Frames for other machines, broadcast and multicast are the host's business. A frame that we
+    // forwarded and that comes back is addressed to the real, not to us, so it ends here too.
+    match view.table.interface(meta.ifindex) {
+        Some(interface) if interface.mac == packet.dst_mac => {}
+        _ => return Decision::new(Verdict::Pass),
+    }
+    let mut decision = decide_subject(&packet.subject, view, now);
+    decision.bytes = packet.wire_bytes;
+    decision.packets = packet.segments;
+    turn_back(&mut decision, &packet);
+    decision
+}
+
+/// A fault in a frame to us and for a VIP is ours to drop; in any other frame it is the host's
+/// business.
+fn faulty(fault: &Fault, meta: &FrameMeta, table: &ServiceTable) -> Verdict {
+    let to_us = table
+        .interface(meta.ifindex)
+        .is_some_and(|i| i.mac == fault.dst_mac);
+    match fault.destination {
+        Some(addr) if to_us && table.is_vip(&addr) => Verdict::Drop(match fault.reason {
+            Reason::Malformed(_) => DropReason::Malformed,
+            Reason::Fragment => DropReason::Fragment,
+            Reason::IpOptions => DropReason::IpOptions,
+            Reason::Martian => DropReason::Martian,
+        }),
+        _ => Verdict::Pass,
+    }
+}
+
+/// A frame never goes back to the machine it came from, nor to ourselves.
+fn turn_back(decision: &mut Decision, packet: &Packet) {
+    if let Verdict::Forward(chosen) = decision.verdict
+        && (chosen.path.dst == packet.src_mac || chosen.path.dst == packet.dst_mac)
+    {
+        decision.verdict = Verdict::Drop(DropReason::Loop);
+        decision.memory = Memory::Nothing;
+    }
+}
+
+/// Decides about what a frame speaks of: the part that needs no bytes, which `explain` asks too.
+#[inline]
+pub fn decide_subject(subject: &Subject, view: &View<'_>, now: Tick) -> Decision {
+    let (key, transport) = match subject {
+        Subject::Flow { key, transport } => (key, Some(*transport)),
+        Subject::IcmpError { key } => (key, None),
+        Subject::Other => return Decision::new(Verdict::Pass),
+    };
+    let Some((index, service)) = view.table.service(&key.service) else {
+        return Decision::new(Verdict::Pass);
+    };
+    let hash = view.table.key.flow(key);
+    let ask = Ask {
+        view,
+        service,
+        key,
+        hash,
+        now,
+    };
+    let mut decision = match (transport, service.track) {
+        (Some(_), Track::None) => ask.by_ring(Met::ByRing),
+        (None, _) => ask.icmp_error(),
+        (Some(transport), Track::Flows) => ask.flow(transport),
+    };
+    decision.service = Some(index);
+    decision.hash = Some(hash);
+    decision
+}
+
+/// One question about one flow.
+struct Ask<'a> {
+    view: &'a View<'a>,
+    service: &'a Service,
+    key: &'a FlowKey,
+    hash: FlowHash,
+    now: Tick,
+}
+
+impl Ask<'_> {
+    #[inline]
+    fn flow(&self, transport: Transport) -> Decision {
+        if let Some(hit) = self.view.flows.lookup(self.hash) {
+            let real = self.view.table.real_of(&hit.entry);
+            if let Some(real) = real
+                && !self.view.table.is_expired(&hit.entry, self.now)
+            {
+                return self.known(hit.slot, hit.entry, real, transport);
+            }
+            return self.unknown(transport, Some((hit.slot, hit.entry)));
+        }
+        self.unknown(transport, None)
+    }
+
+    #[inline]
+    fn known(&self, slot: Slot, old: Entry, real: &Real, transport: Transport) -> Decision {
+        if let Transport::Tcp(flags) = transport
+            && flags.syn()
+            && (old.state.closing() || !real.takes_new)
+        {
+            return self.unknown(transport, Some((slot, old)));
+        }
+        match real.fate {
+            FlowFate::Keep => {}
+            FlowFate::Drop => {
+                let mut decision = Decision::new(Verdict::Drop(DropReason::DeadReal));
+                decision.met = Met::Hit(old);
+                return decision;
+            }
+            FlowFate::Rehash => return self.rehash(slot, old),
+        }
+        let state = old.state.next(transport);
+        let new = Entry {
+            state,
+            seen: Coarse::at(self.now),
+            ..old
+        };
+        let mut decision = Decision::new(forward(old.real, real));
+        decision.met = Met::Hit(old);
+        if new != old {
+            decision.memory = Memory::Refresh { slot, old, new };
+        }
+        decision
+    }
+
+    /// A flow of a dead real goes to another one, which resets it, and the client knows.
+    fn rehash(&self, slot: Slot, old: Entry) -> Decision {
+        let mut decision = self.by_ring(Met::Rehashed(old));
+        if let Verdict::Forward(chosen) = decision.verdict {
+            let new = self.entry(chosen.real, old.state);
+            decision.memory = Memory::Move { slot, old, new };
+        }
+        decision
+    }
+
+    /// A packet without a (usable) flow entry. `stale` is one that stands in the way.
+    fn unknown(&self, transport: Transport, stale: Option<(Slot, Entry)>) -> Decision {
+        let begins = match transport {
+            Transport::Udp => true,
+            Transport::Tcp(flags) => flags.syn(),
+        };
+        let flood = self.view.flood && stale.is_none();
+        let met = match stale {
+            Some((_, entry)) if begins => Met::Anew(entry),
+            _ if begins => Met::New,
+            _ => Met::ByRing,
+        };
+        let mut decision = if begins && !flood {
+            self.by_scheduler(met)
+        } else {
+            self.by_ring(met)
+        };
+        let Verdict::Forward(chosen) = decision.verdict else {
+            return decision;
+        };
+        let Some(state) = State::first(transport) else {
+            return decision;
+        };
+        let new = self.entry(chosen.real, state);
+        decision.memory = match stale {
+            Some((slot, old)) => Memory::Move { slot, old, new },
+            None if flood => Memory::Unremembered,
+            None => Memory::Store {
+                key: *self.key,
+                new,
+            },
+        };
+        decision
+    }
+
+    /// An ICMP error goes where its flow goes, and changes nothing of it.
+    fn icmp_error(&self) -> Decision {
+        if let Some(hit) = self.view.flows.lookup(self.hash)
+            && let Some(real) = self.view.table.real_of(&hit.entry)
+            && real.fate == FlowFate::Keep
+        {
+            let mut decision = Decision::new(forward(hit.entry.real, real));
+            decision.met = Met::Hit(hit.entry);
+            return decision;
+        }
+        self.by_ring(Met::ByRing)
+    }
+
+    fn entry(&self, real: RealId, state: State) -> Entry {
+        let epoch = self
+            .view
+            .table
+            .real(real)
+            .map(|r| r.epoch)
+            .unwrap_or_default();
+        Entry {
+            real,
+            epoch,
+            state,
+            seen: Coarse::at(self.now),
+        }
+    }
+
+    fn by_scheduler(&self, met: Met) -> Decision {
+        let pick = Pick {
+            cursor: self.view.cursors.of(self.service.id),
+            ring: self.service.ring.as_deref(),
+            flow: self.hash,
+            source: self.source(),
+            loads: self.view.loads,
+        };
+        self.decided(self.service.scheduler.pick(&pick), met)
+    }
+
+    fn by_ring(&self, met: Met) -> Decision {
+        self.decided(ring_pick(self.service, self.hash, || self.source()), met)
+    }
+
+    /// Only `sh` looks at it; others are spared the second hash.
+    fn source(&self) -> FlowHash {
+        match self.service.kind {
+            Kind::Sh => self.view.table.key.source(&self.key.client),
+            _ => self.hash,
+        }
+    }
+
+    fn decided(&self, picked: Option<RealId>, met: Met) -> Decision {
+        let verdict = match picked.and_then(|id| Some((id, self.view.table.real(id)?))) {
+            Some((id, real)) => forward(id, real),
+            None => Verdict::Drop(DropReason::NoReal),
+        };
+        let mut decision = Decision::new(verdict);
+        decision.met = met;
+        decision
+    }
+}
+
+/// What the service's ring answers: for `sh` by the client's address, else by the flow.
+pub(super) fn ring_pick(
+    service: &Service,
+    hash: FlowHash,
+    source: impl FnOnce() -> FlowHash,
+) -> Option<RealId> {
+    let ring = service.ring.as_deref()?;
+    Some(ring.pick(if service.kind == Kind::Sh {
+        source()
+    } else {
+        hash
+    }))
+}
+
+pub(super) fn forward(id: RealId, real: &Real) -> Verdict {
+    match real.path {
+        Some(path) => Verdict::Forward(Chosen { real: id, path }),
+        None => Verdict::Drop(DropReason::NoNeighbor),
+    }
+}

@@ -1,0 +1,332 @@
+//! Configuration + health + neighbours + drains + weights -> the next snapshot.
+
+use super::judge::{self, Health, Known, RealState, Rung, Serving, Way};
+use super::table::{FlowFate, Interface, Member, Path, Real, Service, ServiceTable, WhyNot};
+use crate::config::{self, Admin};
+use crate::flow::Timeouts;
+use crate::id::{Epoch, RealId, ServiceId};
+use crate::net::{Addr, HashKey, ServiceKey};
+use crate::sched::{Candidate, Identity, Kind, Ring, Scheduler};
+use crate::time::Tick;
+use hashbrown::{HashMap, HashSet};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// What is known of one real in one service.
+#[derive(Clone, Debug)]
+pub struct RealInput {
+    /// Its id.
+    pub id: RealId,
+    /// Whose id it is now.
+    pub epoch: Epoch,
+    /// Its name.
+    pub name: String,
+    /// Its own address.
+    pub address: IpAddr,
+    /// Weight in force: configured, or the operator's.
+    pub weight: u16,
+    /// Operator's wish in force.
+    pub admin: Admin,
+    /// Serves only when no other real is up.
+    pub backup: bool,
+    /// The real of last resort.
+    pub sorry: bool,
+    /// Removed from the configuration, its flows may end.
+    pub lingering: bool,
+    /// What checks say.
+    pub health: Health,
+    /// Why, in words.
+    pub health_reason: String,
+    /// The way to it.
+    pub way: Way,
+    /// The state it was last judged to be in, and since when.
+    pub last: Option<(RealState, Tick)>,
+    /// Whether it was in the last good set.
+    pub last_good: bool,
+}
+
+/// One service and all that is known of it.
+#[derive(Clone, Debug)]
+pub struct ServiceInput<'a> {
+    /// Its id.
+    pub id: ServiceId,
+    /// Its configuration.
+    pub config: &'a config::Service,
+    /// Operator's wish in force for the whole service.
+    pub admin: Admin,
+    /// Its reals, lingering ones too; the sorry server last.
+    pub reals: Vec<RealInput>,
+}
+
+/// All that a snapshot is made of.
+#[derive(Clone, Debug)]
+pub struct Inputs<'a> {
+    /// The key of every hash.
+    pub key: &'a HashKey,
+    /// Services in file order.
+    pub services: Vec<ServiceInput<'a>>,
+    /// Interfaces that are there now.
+    pub interfaces: Vec<Interface>,
+    /// Now.
+    pub now: Tick,
+}
+
+/// A snapshot and what the reconciler must remember of its making.
+#[derive(Debug)]
+pub struct Compiled {
+    /// To be published.
+    pub table: ServiceTable,
+    /// When time alone changes the outcome (a grace or drain period ends).
+    pub next_change: Option<Tick>,
+}
+
+/// Rings and schedulers of the last snapshot: one is built again only when its candidates changed.
+#[derive(Debug, Default)]
+pub struct Rings(BTreeMap<ServiceId, Built>);
+
+#[derive(Debug)]
+struct Built {
+    kind: Kind,
+    candidates: Vec<Candidate>,
+    ring: Option<Arc<Ring>>,
+    scheduler: Arc<Scheduler>,
+}
+
+impl Rings {
+    fn get(
+        &mut self,
+        id: ServiceId,
+        kind: Kind,
+        candidates: Vec<Candidate>,
+        key: &HashKey,
+    ) -> (Option<Arc<Ring>>, Arc<Scheduler>) {
+        if let Some(built) = self.0.get(&id)
+            && built.kind == kind
+            && built.candidates == candidates
+        {
+            return (built.ring.clone(), built.scheduler.clone());
+        }
+        let ring = Ring::build(&candidates, key).map(Arc::new);
+        let scheduler = Arc::new(Scheduler::build(kind, &candidates));
+        let built = Built {
+            kind,
+            candidates,
+            ring: ring.clone(),
+            scheduler: scheduler.clone(),
+        };
+        self.0.insert(id, built);
+        (ring, scheduler)
+    }
+}
+
+/// Makes the snapshot with number `generation`. Pure: the same inputs give the same table.
+pub fn compile(inputs: &Inputs<'_>, rings: &mut Rings, generation: u64) -> Compiled {
+    // Keyed like everything else; only the destination, which is bounded, is looked up here.
+    let seed = |part: &[u8]| inputs.key.bytes(part);
+    let hasher = ahash::RandomState::with_seeds(seed(b"a"), seed(b"b"), seed(b"c"), seed(b"d"));
+    let mut table = ServiceTable {
+        generation,
+        key: inputs.key.clone(),
+        services: Vec::with_capacity(inputs.services.len()),
+        interfaces: inputs.interfaces.clone(),
+        by_key: HashMap::with_hasher(hasher.clone()),
+        vips: HashSet::with_hasher(hasher),
+        reals: Vec::new(),
+    };
+    let mut next_change = None;
+    for service in &inputs.services {
+        let change = add_service(&mut table, service, inputs, rings);
+        next_change = [next_change, change].into_iter().flatten().min();
+    }
+    rings
+        .0
+        .retain(|id, _| inputs.services.iter().any(|s| s.id == *id));
+    Compiled { table, next_change }
+}
+
+struct Judged {
+    state: RealState,
+    reason: String,
+    path: Option<Path>,
+}
+
+fn add_service(
+    table: &mut ServiceTable,
+    input: &ServiceInput<'_>,
+    inputs: &Inputs<'_>,
+    rings: &mut Rings,
+) -> Option<Tick> {
+    let config = input.config;
+    let judged: Vec<Judged> = input
+        .reals
+        .iter()
+        .map(|real| judge_one(real, input.admin, &inputs.interfaces))
+        .collect();
+    let rungs: Vec<Rung> = input
+        .reals
+        .iter()
+        .zip(&judged)
+        .map(|(real, judged)| Rung {
+            state: judged.state,
+            weight: real.weight,
+            backup: real.backup,
+            sorry: real.sorry,
+            has_path: judged.path.is_some(),
+            failed: judge::failed(judged.state, &real.way),
+            last_good: real.last_good,
+        })
+        .collect();
+    let (serving, why_not) = judge::ladder(&rungs, config.min_healthy);
+
+    let candidates = candidates(&input.reals, &why_not);
+    let (ring, scheduler) = rings.get(input.id, config.scheduler, candidates, inputs.key);
+
+    let index = table.services.len();
+    let mut next_change = None;
+    let mut members = Vec::with_capacity(input.reals.len());
+    for ((real, judged), why_not) in input.reals.iter().zip(judged).zip(why_not) {
+        let since = match real.last {
+            Some((state, since)) if state == judged.state => since,
+            _ => inputs.now,
+        };
+        let candidate = why_not.is_none();
+        let (fate, change) = if candidate {
+            (FlowFate::Keep, None)
+        } else {
+            judge::fate(config, judged.state, since, inputs.now)
+        };
+        next_change = [next_change, change].into_iter().flatten().min();
+        let at = real.id.index();
+        if table.reals.len() <= at {
+            table.reals.resize(at + 1, None);
+        }
+        table.reals[at] = Some(Real {
+            epoch: real.epoch,
+            service: index,
+            takes_new: candidate,
+            fate,
+            path: judged.path,
+        });
+        members.push(member(real, judged, why_not));
+    }
+    let keys = keys(config);
+    for key in &keys {
+        table.by_key.insert(*key, index);
+        table.vips.insert(key.vip);
+    }
+    table.services.push(Service {
+        id: input.id,
+        name: Arc::from(config.name.as_str()),
+        keys,
+        state: judge::service_state(serving, &rungs),
+        serving,
+        track: config.track,
+        timeouts: Timeouts::new(config.idle_timeout),
+        kind: config.scheduler,
+        scheduler,
+        ring,
+        members,
+    });
+    next_change
+}
+
+fn judge_one(real: &RealInput, service_admin: Admin, interfaces: &[Interface]) -> Judged {
+    let (state, reason) = judge::state(&Known {
+        service_admin,
+        admin: real.admin,
+        lingering: real.lingering,
+        health: real.health,
+        health_reason: &real.health_reason,
+        way: &real.way,
+    });
+    let place = match &real.way {
+        Way::Known { ifindex, mac } => Some((*ifindex, *mac)),
+        Way::Silent { last, .. } => *last,
+        Way::Unknown | Way::Unreachable(_) => None,
+    };
+    let path = place.and_then(|(ifindex, dst)| {
+        let interface = interfaces.iter().find(|i| i.ifindex == ifindex)?;
+        Some(Path {
+            ifindex,
+            src: interface.mac,
+            dst,
+        })
+    });
+    Judged {
+        state,
+        reason,
+        path,
+    }
+}
+
+fn candidates(reals: &[RealInput], why_not: &[Option<WhyNot>]) -> Vec<Candidate> {
+    reals
+        .iter()
+        .zip(why_not)
+        .filter(|(_, why_not)| why_not.is_none())
+        .map(|(real, _)| Candidate {
+            real: real.id,
+            identity: Identity {
+                address: Addr::from(real.address),
+                port: 0,
+            },
+            weight: real.weight,
+        })
+        .collect()
+}
+
+fn member(real: &RealInput, judged: Judged, why_not: Option<WhyNot>) -> Member {
+    Member {
+        id: real.id,
+        epoch: real.epoch,
+        name: real.name.clone(),
+        address: real.address,
+        state: judged.state,
+        reason: judged.reason,
+        weight: real.weight,
+        why_not,
+        backup: real.backup,
+        sorry: real.sorry,
+        lingering: real.lingering,
+    }
+}
+
+/// Every VIP:port/protocol of a service, in file order.
+fn keys(config: &config::Service) -> Vec<ServiceKey> {
+    let of = |vip: &IpAddr| {
+        let vip = Addr::from(*vip);
+        config.ports.iter().map(move |port| ServiceKey {
+            vip,
+            port: *port,
+            protocol: config.protocol,
+        })
+    };
+    config.vips.iter().flat_map(of).collect()
+}
+
+impl ServiceTable {
+    /// A table without services: what workers start with.
+    pub fn empty(key: HashKey) -> Self {
+        let inputs = Inputs {
+            key: &key,
+            services: Vec::new(),
+            interfaces: Vec::new(),
+            now: Tick(0),
+        };
+        compile(&inputs, &mut Rings::default(), 0).table
+    }
+
+    /// The reals that serve now as the last good set is remembered: of a service that serves by
+    /// its own reals, those that take new flows.
+    pub fn good_set(&self, service: usize) -> Option<impl Iterator<Item = RealId> + '_> {
+        let service = &self.services[service];
+        (service.serving == Serving::Reals).then(|| {
+            service
+                .members
+                .iter()
+                .filter(|m| m.why_not.is_none())
+                .map(|m| m.id)
+        })
+    }
+}

@@ -1,0 +1,153 @@
+//! A small world for tests: configuration text in, inputs and snapshot out.
+
+use super::*;
+use crate::config::{self, Config};
+use crate::net::{HashKey, MacAddr};
+use crate::time::Tick;
+use std::collections::BTreeMap;
+
+pub const OWN_MAC: MacAddr = MacAddr(2, 0, 0, 0, 0, 1);
+pub const IFINDEX: u32 = 7;
+
+/// A configuration, what is known of its reals, and the making of snapshots from both.
+pub struct World {
+    pub config: Config,
+    pub key: HashKey,
+    pub registry: Registry,
+    pub health: BTreeMap<String, Health>,
+    pub ways: BTreeMap<String, Way>,
+    pub last: BTreeMap<String, (RealState, Tick)>,
+    pub last_good: Vec<String>,
+    pub now: Tick,
+    rings: Rings,
+    generation: u64,
+}
+
+impl World {
+    /// Every real is up and reachable at 02:00:00:00:00:xx, xx its address's last byte.
+    pub fn new(toml: &str) -> Self {
+        World {
+            config: config::parse(toml).unwrap_or_else(|e| panic!("{e:#?}")),
+            key: HashKey::new([7; 16]),
+            registry: Registry::default(),
+            health: BTreeMap::new(),
+            ways: BTreeMap::new(),
+            last: BTreeMap::new(),
+            last_good: Vec::new(),
+            now: Tick(1_000_000),
+            rings: Rings::default(),
+            generation: 0,
+        }
+    }
+
+    /// One service `web` at 192.0.2.10:443 (and 2001:db8::10) with reals rs1.. of these weights.
+    pub fn web(extra: &str, weights: &[u16]) -> Self {
+        let mut toml = format!(
+            "[network]\ninterface = \"eth0\"\n[[service]]\nname = \"web\"\n\
+             vip = [\"192.0.2.10\", \"2001:db8::10\"]\nport = 443\nprotocol = \"tcp\"\n{extra}\n\
+             [[service.check]]\ntype = \"tcp\"\n"
+        );
+        for (i, weight) in weights.iter().enumerate() {
+            toml += &format!(
+                "[[service.real]]\nname = \"rs{}\"\naddress = \"192.0.2.{}\"\nweight = {weight}\n",
+                i + 1,
+                21 + i
+            );
+        }
+        Self::new(&toml)
+    }
+
+    pub fn mac(last: u8) -> MacAddr {
+        MacAddr(2, 0, 0, 0, 0, last)
+    }
+
+    pub fn down(&mut self, real: &str) {
+        self.health.insert(real.to_owned(), Health::Down);
+    }
+
+    fn real(&mut self, service: &config::Service, real: &config::Real, sorry: bool) -> RealInput {
+        let (id, epoch) = self
+            .registry
+            .real(&service.name, real.address, 0)
+            .expect("an id");
+        let last_byte = match real.address {
+            std::net::IpAddr::V4(a) => a.octets()[3],
+            std::net::IpAddr::V6(a) => a.octets()[15],
+        };
+        let known = Way::Known {
+            ifindex: IFINDEX,
+            mac: Self::mac(last_byte),
+        };
+        let checked = if sorry { Health::Unchecked } else { Health::Up };
+        RealInput {
+            id,
+            epoch,
+            name: real.name.clone(),
+            address: real.address,
+            weight: real.weight,
+            admin: real.admin,
+            backup: real.backup,
+            sorry,
+            lingering: false,
+            health: self.health.get(&real.name).copied().unwrap_or(checked),
+            health_reason: "as the test says".to_owned(),
+            way: self.ways.get(&real.name).cloned().unwrap_or(known),
+            last: self.last.get(&real.name).copied(),
+            last_good: self.last_good.contains(&real.name),
+        }
+    }
+
+    pub fn compile(&mut self) -> Compiled {
+        let config = self.config.clone();
+        let mut services = Vec::new();
+        for service in &config.services {
+            let id = self.registry.service(&service.name).expect("an id");
+            let mut reals: Vec<_> = service
+                .reals
+                .iter()
+                .map(|r| self.real(service, r, false))
+                .collect();
+            if let Some(address) = service.sorry {
+                let real = config::Real {
+                    name: "sorry".to_owned(),
+                    address,
+                    weight: 1,
+                    ..service.reals[0].clone()
+                };
+                reals.push(self.real(service, &real, true));
+            }
+            services.push(ServiceInput {
+                id,
+                config: service,
+                admin: service.admin,
+                reals,
+            });
+        }
+        let interfaces = vec![Interface {
+            slot: 0,
+            ifindex: IFINDEX,
+            name: "eth0".into(),
+            mac: OWN_MAC,
+        }];
+        let inputs = Inputs {
+            key: &self.key,
+            services,
+            interfaces,
+            now: self.now,
+        };
+        self.generation += 1;
+        let compiled = compile(&inputs, &mut self.rings, self.generation);
+        for member in compiled.table.services.iter().flat_map(|s| &s.members) {
+            let since = match self.last.get(&member.name) {
+                Some((state, since)) if *state == member.state => *since,
+                _ => self.now,
+            };
+            self.last.insert(member.name.clone(), (member.state, since));
+        }
+        compiled
+    }
+
+    pub fn table(&mut self) -> ServiceTable {
+        self.compile().table
+    }
+}

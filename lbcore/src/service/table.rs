@@ -1,0 +1,197 @@
+//! The snapshot: everything a packet's fate depends on beside the flow table, immutable once made.
+
+use super::judge::{RealState, ServiceState, Serving};
+use crate::config::Track;
+use crate::flow::{Entry, Timeouts};
+use crate::id::{Epoch, RealId, ServiceId};
+use crate::net::{Addr, HashKey, MacAddr, ServiceKey};
+use crate::sched::{Kind, Ring, Scheduler};
+use crate::time::Tick;
+use hashbrown::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// An interface VIP traffic arrives on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Its place in `network.interfaces`: the index of its counters.
+    pub slot: usize,
+    /// Kernel index.
+    pub ifindex: u32,
+    /// Name.
+    pub name: String,
+    /// Its MAC: what frames to a VIP are addressed to, and what forwarded ones come from.
+    pub mac: MacAddr,
+}
+
+/// How frames get to a real.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Path {
+    /// The interface they leave by.
+    pub ifindex: u32,
+    /// Their new source: that interface's MAC.
+    pub src: MacAddr,
+    /// Their new destination: the real's MAC.
+    pub dst: MacAddr,
+}
+
+/// What becomes of flows a real already has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlowFate {
+    /// They stay.
+    Keep,
+    /// Another real gets them, by the ring.
+    Rehash,
+    /// Their packets are dropped.
+    Drop,
+}
+
+/// One real in one service, as the packet path sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Real {
+    /// Whose id this is now.
+    pub epoch: Epoch,
+    /// Index into [`ServiceTable::services`].
+    pub service: usize,
+    /// Whether a SYN on one of its flows stays with it; false while it drains, is dead or gone.
+    pub takes_new: bool,
+    /// What becomes of its flows.
+    pub fate: FlowFate,
+    /// How to get there; `None`: its MAC was never learned.
+    pub path: Option<Path>,
+}
+
+/// Why a real is not a candidate for new flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhyNot {
+    /// Its state says so (down, draining, disabled, checking).
+    State(RealState),
+    /// Its weight is 0.
+    WeightZero,
+    /// It is a backup, and a real is up.
+    Backup,
+    /// It is the sorry server, and a real is up.
+    Sorry,
+    /// Its MAC is not known.
+    NoPath,
+    /// It was not in the last good set that panic mode keeps.
+    NotLastGood,
+}
+
+/// A real as people see it: for `status` and `explain`, never read per packet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Member {
+    /// Its id.
+    pub id: RealId,
+    /// Whose id it is now.
+    pub epoch: Epoch,
+    /// Its name.
+    pub name: String,
+    /// Its own address.
+    pub address: IpAddr,
+    /// State.
+    pub state: RealState,
+    /// The state's reason, in words.
+    pub reason: String,
+    /// Configured weight, or the operator's.
+    pub weight: u16,
+    /// `None`: it is a candidate.
+    pub why_not: Option<WhyNot>,
+    /// Serves only when no other real is up.
+    pub backup: bool,
+    /// The real of last resort.
+    pub sorry: bool,
+    /// No longer configured; its flows may end.
+    pub lingering: bool,
+}
+
+/// A virtual service.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Its id.
+    pub id: ServiceId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Every VIP:port/protocol it answers for.
+    pub keys: Vec<ServiceKey>,
+    /// Its state.
+    pub state: ServiceState,
+    /// Who serves, and so why.
+    pub serving: Serving,
+    /// Whether flows are remembered.
+    pub track: Track,
+    /// When flows are forgotten.
+    pub timeouts: Timeouts,
+    /// The scheduler's name.
+    pub kind: Kind,
+    /// Picks a real for a new flow.
+    pub scheduler: Arc<Scheduler>,
+    /// Answers for packets without a flow, a full table and floods; `None`: nobody may serve.
+    pub ring: Option<Arc<Ring>>,
+    /// The reals, in file order, the sorry server last.
+    pub members: Vec<Member>,
+}
+
+/// The snapshot. Made by [`super::compile`] alone.
+#[derive(Clone, Debug)]
+pub struct ServiceTable {
+    /// Counts published snapshots.
+    pub generation: u64,
+    /// The key of every hash.
+    pub key: HashKey,
+    /// All services, in file order.
+    pub services: Vec<Service>,
+    /// Interfaces frames come in by.
+    pub interfaces: Vec<Interface>,
+    pub(super) by_key: HashMap<ServiceKey, usize, ahash::RandomState>,
+    pub(super) vips: HashSet<Addr, ahash::RandomState>,
+    pub(super) reals: Vec<Option<Real>>,
+}
+
+impl ServiceTable {
+    /// The service that answers for `key`, with its index.
+    #[inline]
+    pub fn service(&self, key: &ServiceKey) -> Option<(usize, &Service)> {
+        let at = *self.by_key.get(key)?;
+        Some((at, &self.services[at]))
+    }
+
+    /// Whether any service has this VIP.
+    pub fn is_vip(&self, addr: &Addr) -> bool {
+        self.vips.contains(addr)
+    }
+
+    /// The real that has this id now.
+    #[inline]
+    pub fn real(&self, id: RealId) -> Option<&Real> {
+        self.reals.get(id.index())?.as_ref()
+    }
+
+    /// The real a flow entry speaks of, unless the id has another owner by now.
+    #[inline]
+    pub fn real_of(&self, entry: &Entry) -> Option<&Real> {
+        self.real(entry.real)
+            .filter(|real| real.epoch == entry.epoch)
+    }
+
+    /// The interface with this kernel index.
+    #[inline]
+    pub fn interface(&self, ifindex: u32) -> Option<&Interface> {
+        self.interfaces.iter().find(|i| i.ifindex == ifindex)
+    }
+
+    /// Whether a flow entry has outlived its timeout, or its real.
+    #[inline]
+    pub fn is_expired(&self, entry: &Entry, now: Tick) -> bool {
+        match self.real_of(entry) {
+            Some(real) => self.services[real.service].timeouts.expired(entry, now),
+            None => true,
+        }
+    }
+
+    /// The member a real id belongs to, with its service.
+    pub fn member(&self, id: RealId) -> Option<(&Service, &Member)> {
+        let service = &self.services[self.real(id)?.service];
+        Some((service, service.members.iter().find(|m| m.id == id)?))
+    }
+}

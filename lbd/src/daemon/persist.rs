@@ -1,0 +1,319 @@
+//! What outlives the process: the hash key and the operator's wishes in `state_dir`, the set that
+//! decides where flows go in `run_dir`. Every file is replaced whole (temporary file, fsync,
+//! rename), so that a killed lbd leaves the old one or the new one, never half of one.
+
+use lbcore::config::Admin;
+use lbcore::net::HashKey;
+use lbcore::service::{Health, Registry};
+use lbcore::vip::Hold;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::net::IpAddr;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// No file of ours is larger; more is not read.
+const MAX_STATE_BYTES: u64 = 64 << 20;
+
+/// What decides where flows go, beside the flow table: who has which id, and who was healthy.
+/// Written before a change of it takes effect.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Set {
+    /// The key's fingerprint: another key makes every flow entry unreadable.
+    pub key_fingerprint: String,
+    /// The flow table this set speaks of is meaningless without these ids.
+    pub registry: Registry,
+    /// Last published generation.
+    pub generation: u64,
+    /// Health by real id.
+    pub health: BTreeMap<u16, RememberedHealth>,
+    /// The last good set by service id.
+    pub last_good: BTreeMap<u16, Vec<u16>>,
+}
+
+/// What the last lbd knew of one real.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RememberedHealth {
+    /// The verdict.
+    pub health: Health,
+    /// Why.
+    pub reason: String,
+}
+
+/// What operators changed by command: kept over restarts, shown as drift.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Overrides {
+    /// By service name, then real address.
+    pub reals: BTreeMap<String, BTreeMap<IpAddr, RealOverride>>,
+    /// VIPs taken or released.
+    pub vips: BTreeMap<IpAddr, Hold>,
+}
+
+/// Changed keys of one real, each with what the file said at that time: when the file changes the
+/// same key, the file wins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RealOverride {
+    /// `admin`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin: Option<Changed<Admin>>,
+    /// `weight`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<Changed<u16>>,
+}
+
+/// A key changed by command.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Changed<T> {
+    /// In force.
+    pub running: T,
+    /// In the file when it was changed.
+    pub file: T,
+}
+
+impl RealOverride {
+    /// Whether nothing is changed any more.
+    pub fn is_empty(&self) -> bool {
+        self.admin.is_none() && self.weight.is_none()
+    }
+}
+
+/// Where the files are.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// `run_dir`.
+    pub run_dir: PathBuf,
+    /// `state_dir`.
+    pub state_dir: PathBuf,
+    /// `hash_key_file`, or its default.
+    pub hash_key: PathBuf,
+}
+
+impl Places {
+    /// The flow table's file.
+    pub fn flows(&self) -> PathBuf {
+        self.run_dir.join("flows")
+    }
+
+    /// The control socket.
+    pub fn socket(&self) -> PathBuf {
+        self.run_dir.join("lbd.sock")
+    }
+
+    fn set(&self) -> PathBuf {
+        self.run_dir.join("set.json")
+    }
+
+    fn overrides(&self) -> PathBuf {
+        self.state_dir.join("overrides.json")
+    }
+
+    /// The last good configuration.
+    pub fn last_good(&self) -> PathBuf {
+        self.state_dir.join("last-good.toml")
+    }
+
+    /// Every file lbd leaves in `run_dir` when it dies.
+    pub fn leftovers(&self) -> Vec<PathBuf> {
+        vec![self.flows(), self.socket(), self.set()]
+    }
+
+    /// Makes the directories that are missing.
+    ///
+    /// # Errors
+    /// Which directory, and what the kernel says.
+    pub fn make(&self) -> io::Result<()> {
+        for dir in [&self.run_dir, &self.state_dir] {
+            fs::create_dir_all(dir).map_err(|e| at(dir, e))?;
+        }
+        Ok(())
+    }
+
+    /// The set the last lbd left; `None` if there is none that can be read, with the reason where
+    /// there is one to tell.
+    pub fn load_set(&self) -> (Option<Set>, Option<String>) {
+        read_json(&self.set())
+    }
+
+    /// Replaces the set. `run_dir` is tmpfs: nothing is synced.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn save_set(&self, set: &Set) -> io::Result<()> {
+        replace(&self.set(), &serde_json::to_vec(set)?, 0o600, false)
+    }
+
+    /// The operator's wishes; nothing if there are none.
+    pub fn load_overrides(&self) -> (Overrides, Option<String>) {
+        let (found, trouble) = read_json(&self.overrides());
+        (found.unwrap_or_default(), trouble)
+    }
+
+    /// Keeps the operator's wishes.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn save_overrides(&self, overrides: &Overrides) -> io::Result<()> {
+        replace(&self.overrides(), &serde_json::to_vec_pretty(overrides)?, 0o600, true)
+    }
+
+    /// Keeps the text of a configuration that was put in force.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn save_last_good(&self, text: &str) -> io::Result<()> {
+        replace(&self.last_good(), text.as_bytes(), 0o600, true)
+    }
+
+    /// The key of every hash: read, or made on first start.
+    ///
+    /// # Errors
+    /// Which file, what is wrong with it, what to do.
+    pub fn hash_key(&self) -> io::Result<HashKey> {
+        let path = &self.hash_key;
+        let mut file = match OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+            .open(path)
+        {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                let mut bytes = [0; 16];
+                File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+                replace(path, &bytes, 0o600, true)?;
+                return Ok(HashKey::new(bytes));
+            }
+            Err(e) => return Err(at(path, e)),
+        };
+        let about = file.metadata()?;
+        let wrong = |what: &str| {
+            Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!(
+                    "{}: {what}; put the key back (16 bytes, mode 0600), or remove the file: a new \
+                     key is then made, and flows are remembered afresh",
+                    path.display()
+                ),
+            ))
+        };
+        if !about.is_file() || about.len() != 16 {
+            return wrong("not a hash key");
+        }
+        if about.mode() & 0o077 != 0 {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(|e| at(path, e))?;
+            tracing::warn!(path = %path.display(), "the hash key was readable by others; mode is 0600 now");
+        }
+        let mut bytes = [0; 16];
+        file.read_exact(&mut bytes).map_err(|e| at(path, e))?;
+        Ok(HashKey::new(bytes))
+    }
+}
+
+fn at(path: &Path, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> (Option<T>, Option<String>) {
+    let read = || -> io::Result<Vec<u8>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+            .open(path)?;
+        let mut bytes = Vec::new();
+        file.take(MAX_STATE_BYTES).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    match read() {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => (None, None),
+        Err(e) => (None, Some(at(path, e).to_string())),
+        Ok(bytes) => match serde_json::from_slice(&bytes) {
+            Ok(value) => (Some(value), None),
+            Err(e) => (None, Some(format!("{}: {e}", path.display()))),
+        },
+    }
+}
+
+/// Replaces the file at `path` whole.
+fn replace(path: &Path, bytes: &[u8], mode: u32, sync: bool) -> io::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    let temporary = PathBuf::from(temporary);
+    let write = || -> io::Result<()> {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(mode)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(&temporary)?;
+        file.write_all(bytes)?;
+        if sync {
+            file.sync_all()?;
+        }
+        fs::rename(&temporary, path)
+    };
+    write().map_err(|e| at(path, e))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn places() -> (tempfile::TempDir, Places) {
+        let dir = tempfile::tempdir().unwrap();
+        let places = Places {
+            run_dir: dir.path().join("run"),
+            state_dir: dir.path().join("state"),
+            hash_key: dir.path().join("state/hash.key"),
+        };
+        places.make().unwrap();
+        (dir, places)
+    }
+
+    #[test]
+    fn a_key_is_made_once_and_kept_private() {
+        let (_dir, places) = places();
+        let key = places.hash_key().unwrap();
+        assert_eq!(places.hash_key().unwrap(), key);
+        fs::set_permissions(&places.hash_key, fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(places.hash_key().unwrap(), key);
+        assert_eq!(fs::metadata(&places.hash_key).unwrap().mode() & 0o777, 0o600);
+        fs::write(&places.hash_key, "short").unwrap();
+        let said = places.hash_key().unwrap_err().to_string();
+        assert!(said.contains("not a hash key") && said.contains("remove the file"), "{said}");
+    }
+
+    #[test]
+    fn t21_a_damaged_set_is_refused_in_words_and_nothing_panics() {
+        let (_dir, places) = places();
+        assert_eq!(places.load_set(), (None, None));
+        let set = Set { key_fingerprint: "9f".into(), generation: 7, ..Set::default() };
+        places.save_set(&set).unwrap();
+        assert_eq!(places.load_set(), (Some(set), None));
+        let whole = fs::read(places.set()).unwrap();
+        for cut in 0..whole.len() {
+            fs::write(places.set(), &whole[..cut]).unwrap();
+            let (found, trouble) = places.load_set();
+            assert!(found.is_none() && trouble.is_some(), "cut at {cut}");
+        }
+        fs::remove_file(places.set()).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", places.set()).unwrap();
+        assert!(places.load_set().0.is_none());
+    }
+
+    #[test]
+    fn overrides_come_back_as_they_were() {
+        let (_dir, places) = places();
+        let mut overrides = Overrides::default();
+        let real = RealOverride {
+            admin: Some(Changed { running: Admin::Drain, file: Admin::Enabled }),
+            weight: None,
+        };
+        let address = "192.0.2.21".parse().unwrap();
+        overrides.reals.entry("web".into()).or_default().insert(address, real);
+        places.save_overrides(&overrides).unwrap();
+        assert_eq!(places.load_overrides(), (overrides, None));
+    }
+}

@@ -1,0 +1,124 @@
+//! What each room is to watch or hold, from what the reconciler knows.
+
+use super::world::World;
+use crate::guard::GuardPlan;
+use crate::live::event::HealthState;
+use crate::neigh::{self, NeighborPlan};
+use crate::probe::Target;
+use crate::vip::{self, VipPlan};
+use lbcore::config::{Admin, Announce};
+use lbcore::net::MacAddr;
+use lbcore::service::{ServiceTable, Way};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Who is to be checked: every configured real of a service with checks.
+pub fn targets(world: &World) -> Vec<Target> {
+    let mut targets = Vec::new();
+    for service in &world.config.services {
+        let Some(default_port) = service.ports.first() else { continue };
+        for real in &service.reals {
+            let id = world.registry.known_real(&service.name, real.address, 0);
+            let Some((id, facts)) = id.and_then(|id| Some((id, world.reals.get(&id)?))) else {
+                continue;
+            };
+            if service.checks.is_empty() || world.admin_of(service, real) == Admin::Disabled {
+                continue;
+            }
+            let initial = facts.health.as_ref().map(|(state, _)| *state);
+            targets.push(Target {
+                real: id,
+                epoch: facts.epoch,
+                service: service.name.clone(),
+                name: real.name.clone(),
+                address: real.address,
+                checks: service.checks.clone(),
+                default_port: *default_port,
+                initial: initial.filter(|s| *s != HealthState::Checking),
+            });
+        }
+    }
+    targets
+}
+
+/// Whose MAC is to be known: every real, sorry server and lingering real, once each.
+pub fn neighbors(world: &World) -> NeighborPlan {
+    let mut wanted: BTreeMap<IpAddr, neigh::Wanted> = BTreeMap::new();
+    let plain = |address| neigh::Wanted { address, interface: None, mac: None };
+    for service in world.services() {
+        for real in &service.reals {
+            let entry = wanted.entry(real.address).or_insert_with(|| plain(real.address));
+            entry.interface = entry.interface.take().or_else(|| real.interface.clone());
+            entry.mac = entry.mac.or(real.mac);
+        }
+        if let Some(address) = service.sorry {
+            wanted.entry(address).or_insert_with(|| plain(address));
+        }
+    }
+    for (_, address, _, _) in world.registry.reals() {
+        wanted.entry(address).or_insert_with(|| plain(address));
+    }
+    NeighborPlan {
+        wanted: wanted.into_values().collect(),
+        interfaces: world.config.network.interfaces.clone(),
+    }
+}
+
+/// Which VIPs are to be answered for, and where.
+pub fn vips(world: &World, table: &ServiceTable) -> VipPlan {
+    let mut by_vip: BTreeMap<IpAddr, (Announce, bool)> = BTreeMap::new();
+    for service in world.services() {
+        let compiled = table.services.iter().find(|s| *s.name == *service.name);
+        let healthy = compiled.is_some_and(|s| s.ring.is_some());
+        for vip in &service.vips {
+            let entry = by_vip.entry(*vip).or_insert((service.announce, false));
+            entry.0 = most_willing(entry.0, service.announce);
+            entry.1 |= healthy;
+        }
+    }
+    let configured = &world.config.network.interfaces;
+    let mut wanted = Vec::new();
+    for (vip, (announce, healthy)) in by_vip {
+        for interface in vip::interfaces_for(vip, &world.links, configured) {
+            let held = world.overrides.vips.get(&vip).copied().unwrap_or_default();
+            wanted.push(vip::Wanted { vip, interface, announce, healthy, held });
+        }
+    }
+    VipPlan { vips: wanted, reals: Arc::new(real_macs(world)) }
+}
+
+fn most_willing(a: Announce, b: Announce) -> Announce {
+    match (a, b) {
+        (Announce::Always, _) | (_, Announce::Always) => Announce::Always,
+        (Announce::WhenOwned, _) | (_, Announce::WhenOwned) => Announce::WhenOwned,
+        (Announce::Never, Announce::Never) => Announce::Never,
+    }
+}
+
+fn real_macs(world: &World) -> BTreeMap<MacAddr, String> {
+    let reals = world.services().flat_map(|s| &s.reals);
+    let known = |real: &lbcore::config::Real| match world.ways.get(&real.address) {
+        Some(Way::Known { mac, .. }) => Some((*mac, real.name.clone())),
+        Some(Way::Silent { last: Some((_, mac)), .. }) => Some((*mac, real.name.clone())),
+        _ => None,
+    };
+    reals.filter_map(known).collect()
+}
+
+/// What this host's own stack is to be silent about.
+pub fn guard(world: &World, table: &ServiceTable) -> GuardPlan {
+    let endpoints: BTreeSet<_> =
+        table.services.iter().flat_map(|s| s.keys.iter().copied()).collect();
+    GuardPlan {
+        interfaces: world.config.network.interfaces.clone(),
+        endpoints: endpoints.into_iter().collect(),
+    }
+}
+
+/// What receive filters are to let through.
+pub fn filter(table: &ServiceTable) -> Vec<IpAddr> {
+    let vips: BTreeSet<IpAddr> =
+        table.services.iter().flat_map(|s| s.keys.iter().map(|k| k.vip.ip())).collect();
+    vips.into_iter().collect()
+}

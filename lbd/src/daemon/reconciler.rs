@@ -1,0 +1,547 @@
+//! The single writer: hears news, knows the world, and publishes one snapshot after another.
+//!
+//! Configuration, health, neighbours and the operator's wishes all come in at this one door, so
+//! nothing races; what a snapshot needs outside (guard, filters, persisted set) is in force before
+//! it is published.
+
+use super::notify::Notifier;
+use super::persist::{Changed, Places, RealOverride};
+use super::plans;
+use super::reload::{self, Loaded, Refused};
+use super::watchdog;
+use super::world::World;
+use crate::control::{Access, Ask, Readiness};
+use crate::guard::GuardPlan;
+use crate::live::event::{Event, Link};
+use crate::live::{Live, WorkerState};
+use crate::neigh::NeighborPlan;
+use crate::probe::{Board, Target};
+use crate::sys::clock;
+use crate::vip::VipPlan;
+use lbcore::config::{self, Config, Diff};
+use lbcore::id::RealId;
+use lbcore::service::{Exhausted, RealState, Rings, compile};
+use lbcore::time::Tick;
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{error, info, warn};
+
+/// News handled before the next snapshot is made: a burst of neighbours or checks costs one.
+const EVENTS_AT_ONCE: usize = 256;
+
+/// Chores: what lingers is forgotten, what was held is released, readiness is looked at.
+const CHORES_EVERY: Duration = Duration::from_millis(200);
+
+/// The guard is applied within tens of milliseconds; a reload does not wait longer than this for
+/// it or for the receive filters.
+const IN_FORCE_WITHIN: Duration = Duration::from_secs(2);
+
+/// Where each room hears what it is to do.
+#[derive(Debug)]
+pub struct Outlets {
+    /// Who is to be checked.
+    pub targets: watch::Sender<Arc<Vec<Target>>>,
+    /// Whose MAC is to be known.
+    pub neighbors: watch::Sender<Arc<NeighborPlan>>,
+    /// Which VIPs are to be answered for.
+    pub vips: watch::Sender<Arc<VipPlan>>,
+    /// What the host's stack is to be silent about.
+    pub guard: watch::Sender<Arc<GuardPlan>>,
+    /// The guard in force.
+    pub guarded: watch::Receiver<Arc<GuardPlan>>,
+    /// The host's interfaces, for all rooms.
+    pub links: watch::Receiver<Arc<Vec<Link>>>,
+    /// Who may use the control socket.
+    pub access: watch::Sender<Arc<Access>>,
+    /// Where metrics are served.
+    pub metrics: watch::Sender<Option<std::net::SocketAddr>>,
+}
+
+/// Who asked for a reload.
+#[derive(Debug)]
+pub enum Trigger {
+    /// SIGHUP, or the file changed.
+    Unattended(&'static str),
+    /// `lbctl reload`.
+    Typed {
+        /// Whatever it removes, and on whatever this host listens.
+        force: bool,
+    },
+}
+
+/// What a reload changed.
+#[derive(Clone, Debug, Default)]
+pub struct Reloaded {
+    /// In words.
+    pub changes: Vec<String>,
+    /// What may surprise.
+    pub warnings: Vec<String>,
+}
+
+/// What is counted on the control side.
+#[derive(Debug, Default)]
+pub struct Tallies {
+    /// Reloads put in force.
+    pub reloads_ok: u64,
+    /// Reloads refused.
+    pub reloads_refused: u64,
+    /// Last successful one, the start included.
+    pub last_success: Option<SystemTime>,
+    /// The last one, good or not: when, how, in words.
+    pub last_reload: Option<(SystemTime, bool, String)>,
+    /// Things of ours put back, by kind.
+    pub restored: BTreeMap<String, u64>,
+    /// Transitions by real and state.
+    pub transitions: HashMap<RealId, BTreeMap<&'static str, u64>>,
+}
+
+/// The single writer.
+#[derive(Debug)]
+pub struct Reconciler {
+    pub(super) live: Arc<Live>,
+    pub(super) world: World,
+    pub(super) places: Places,
+    pub(super) config_file: PathBuf,
+    pub(super) board: Arc<Board>,
+    pub(super) tallies: Tallies,
+    pub(super) started: SystemTime,
+    pub(super) revision: u64,
+    pub(super) generation: u64,
+    pub(super) last_good_in_use: bool,
+    /// Warnings of the configuration and of the host at the last load.
+    pub(super) standing_warnings: Vec<String>,
+    out: Outlets,
+    rings: Rings,
+    next_change: Option<Tick>,
+    judged_by: Tick,
+    announced_ready: bool,
+    notifier: Notifier,
+    dirty: bool,
+}
+
+/// What a reconciler begins with.
+#[derive(Debug)]
+pub struct Beginning {
+    /// Shared with the workers.
+    pub live: Arc<Live>,
+    /// What is known.
+    pub world: World,
+    /// Where files are.
+    pub places: Places,
+    /// The configuration's file.
+    pub config_file: PathBuf,
+    /// Results of checks.
+    pub board: Arc<Board>,
+    /// The last generation of the last lbd.
+    pub generation: u64,
+    /// The file was bad, and this is the last good configuration: why.
+    pub fallback: Option<Refused>,
+    /// Warnings of the configuration.
+    pub warnings: Vec<String>,
+    /// The rooms.
+    pub out: Outlets,
+    /// systemd.
+    pub notifier: Notifier,
+}
+
+impl Reconciler {
+    /// Ready to run; nothing is published yet.
+    pub fn new(begin: Beginning) -> Self {
+        let now = SystemTime::now();
+        let mut tallies = Tallies { last_success: Some(now), ..Tallies::default() };
+        let mut standing_warnings = begin.warnings;
+        let last_good_in_use = begin.fallback.is_some();
+        if let Some(refused) = &begin.fallback {
+            tallies.last_success = None;
+            tallies.last_reload = Some((now, false, refused.summary.clone()));
+            standing_warnings.push(format!(
+                "the configuration file is bad ({}): the last good one is in force; mend the \
+                 file, then lbctl reload",
+                refused.summary
+            ));
+        }
+        let judged_by = clock::now() + longest_first_check(&begin.world.config);
+        Reconciler {
+            live: begin.live,
+            world: begin.world,
+            places: begin.places,
+            config_file: begin.config_file,
+            board: begin.board,
+            tallies,
+            started: now,
+            revision: 1,
+            generation: begin.generation,
+            last_good_in_use,
+            standing_warnings,
+            out: begin.out,
+            rings: Rings::default(),
+            next_change: None,
+            judged_by,
+            announced_ready: false,
+            notifier: begin.notifier,
+            dirty: false,
+        }
+    }
+
+    /// Runs until `stop` says so.
+    pub async fn run(
+        mut self,
+        mut events: mpsc::Receiver<Event>,
+        mut asks: mpsc::Receiver<Ask>,
+        mut reloads: mpsc::Receiver<Trigger>,
+        mut stop: oneshot::Receiver<()>,
+    ) {
+        let mut heard = Vec::with_capacity(EVENTS_AT_ONCE);
+        let mut chores = tokio::time::interval(CHORES_EVERY);
+        chores.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        self.refresh().await;
+        loop {
+            tokio::select! {
+                biased;
+                _ = &mut stop => return,
+                _ = events.recv_many(&mut heard, EVENTS_AT_ONCE) => {
+                    for event in heard.drain(..) {
+                        self.hear(event);
+                    }
+                }
+                Some(ask) = asks.recv() => self.answer(ask).await,
+                Some(trigger) = reloads.recv() => self.reload_unattended(trigger).await,
+                _ = chores.tick() => self.chores(),
+            }
+            if self.dirty {
+                self.refresh().await;
+            }
+        }
+    }
+
+    fn hear(&mut self, event: Event) {
+        let now = clock::now();
+        match event {
+            Event::Health(news) => self.dirty |= self.world.hear_health(news, now),
+            Event::Links(links) => {
+                self.live.set_links(links.clone());
+                self.world.hear_links(links, now);
+                self.dirty = true;
+            }
+            Event::Neighbor(news) => self.dirty |= self.world.hear_neighbor(news),
+            Event::Vip(news) => {
+                let key = (news.vip, news.interface.clone());
+                self.world.vips.insert(key, news);
+            }
+            Event::Restored { kind } => {
+                *self.tallies.restored.entry(kind.to_owned()).or_default() += 1;
+            }
+        }
+    }
+
+    fn chores(&mut self) {
+        let now = clock::now();
+        self.dirty |= self.world.release_held(now);
+        self.dirty |= self.next_change.is_some_and(|at| now >= at);
+        self.dirty |= self.world.forget_the_gone(&self.live.loads);
+        let readiness = self.readiness();
+        if readiness.ready && !self.announced_ready {
+            self.announced_ready = true;
+            info!(reason = readiness.reason, "ready");
+            self.notifier.ready();
+        }
+        self.notifier.status(&readiness.reason);
+        if watchdog::workers_live(&self.live, now) {
+            self.notifier.alive();
+        } else {
+            error!("a packet worker has stopped beating; the watchdog is no longer fed");
+        }
+    }
+
+    /// Makes the next snapshot and puts it in force: persisted first, then the guard and the
+    /// filters, then the table, then the rooms that follow it.
+    pub(super) async fn refresh(&mut self) {
+        self.dirty = false;
+        let now = clock::now();
+        let generation = self.generation + 1;
+        let rings = &mut self.rings;
+        let compiled = self
+            .world
+            .with_inputs(&self.live.loads, now, |inputs| compile(inputs, rings, generation));
+        let compiled = match compiled {
+            Ok(compiled) => compiled,
+            Err(exhausted) => {
+                let exhausted: Exhausted = exhausted;
+                error!(%exhausted, "no snapshot could be made: the one in force stays");
+                return;
+            }
+        };
+        self.generation = generation;
+        self.next_change = compiled.next_change;
+        let table = compiled.table;
+        let changed = self.world.learn(&table, now, SystemTime::now());
+        for (id, before) in changed {
+            self.tell_transition(&table, id, before);
+        }
+        if let Err(error) = self.places.save_set(&self.world.set(generation)) {
+            warn!(%error, "the set could not be written; a killed lbd's successor would not know it");
+        }
+        let guard = plans::guard(&self.world, &table);
+        self.guard(guard).await;
+        let version = self.live.set_vips(plans::filter(&table));
+        wait_until(IN_FORCE_WITHIN, || self.live.filters_at(version)).await;
+
+        let vips = plans::vips(&self.world, &table);
+        self.live.publish(table);
+        send_if_new(&self.out.targets, plans::targets(&self.world));
+        send_if_new(&self.out.neighbors, plans::neighbors(&self.world));
+        send_if_new(&self.out.vips, vips);
+    }
+
+    async fn guard(&mut self, plan: GuardPlan) {
+        if **self.out.guard.borrow() == plan {
+            return;
+        }
+        let plan = Arc::new(plan);
+        self.out.guard.send_replace(plan.clone());
+        let in_force = self.out.guarded.wait_for(|applied| **applied == *plan);
+        if tokio::time::timeout(IN_FORCE_WITHIN, in_force).await.is_err() {
+            warn!("the guard is not in force yet: this host may answer for its own VIPs itself");
+        }
+    }
+
+    fn tell_transition(
+        &mut self,
+        table: &lbcore::service::ServiceTable,
+        id: RealId,
+        before: Option<RealState>,
+    ) {
+        let Some((service, member)) = table.member(id) else { return };
+        let tally = self.tallies.transitions.entry(id).or_default();
+        *tally.entry(member.state.word()).or_default() += 1;
+        info!(
+            service = %service.name,
+            real = member.name,
+            from = before.map_or("new", RealState::word),
+            to = member.state.word(),
+            service_state = service.state.word(),
+            reason = member.reason,
+            "real changes state"
+        );
+    }
+
+    /// Whether lbd forwards and every real was judged once (or had its time).
+    pub(super) fn readiness(&self) -> Readiness {
+        let not = |reason: String| Readiness { ready: false, reason };
+        for worker in self.live.workers() {
+            if let WorkerState::Waiting(why) = worker.state() {
+                return not(format!("{}: {why}", worker.interface));
+            }
+        }
+        if self.generation == 0 {
+            return not("no snapshot yet".to_owned());
+        }
+        if !self.announced_ready && clock::now() < self.judged_by {
+            let table = self.live.table();
+            let waiting = table
+                .services
+                .iter()
+                .flat_map(|s| &s.members)
+                .filter(|m| m.state == RealState::Checking && !m.sorry)
+                .count();
+            if waiting > 0 {
+                return not(format!("waiting for the first check of {waiting} reals"));
+            }
+        }
+        Readiness { ready: true, reason: "forwarding".to_owned() }
+    }
+
+    async fn reload_unattended(&mut self, trigger: Trigger) {
+        // Said by `reload` itself; nobody else is there to hear it.
+        let _ = self.reload(trigger, false).await;
+    }
+
+    /// Reads the file again and puts it in force, or says why not; then the old one stays.
+    pub(super) async fn reload(
+        &mut self,
+        trigger: Trigger,
+        dry_run: bool,
+    ) -> Result<Reloaded, Refused> {
+        let notify = !dry_run;
+        if notify {
+            self.notifier.reloading();
+        }
+        let result = self.try_reload(&trigger, dry_run).await;
+        if notify {
+            self.count_reload(&trigger, &result);
+            self.notifier.ready_again(self.announced_ready);
+        }
+        result
+    }
+
+    fn count_reload(&mut self, trigger: &Trigger, result: &Result<Reloaded, Refused>) {
+        let by = match trigger {
+            Trigger::Unattended(what) => what,
+            Trigger::Typed { .. } => "command",
+        };
+        let now = SystemTime::now();
+        match result {
+            Ok(reloaded) => {
+                self.tallies.reloads_ok += 1;
+                self.tallies.last_success = Some(now);
+                let changes = reloaded.changes.len();
+                let message = format!("{changes} changes");
+                self.tallies.last_reload = Some((now, true, message));
+                info!(by, revision = self.revision, changes, "configuration reloaded");
+                reloaded.changes.iter().for_each(|change| info!(change, "reload"));
+            }
+            Err(refused) => {
+                self.tallies.reloads_refused += 1;
+                self.tallies.last_reload = Some((now, false, refused.summary.clone()));
+                error!(by, reason = refused.summary, "reload refused; nothing was changed");
+                if !refused.detail.is_empty() {
+                    error!("{}", refused.detail.trim_end());
+                }
+            }
+        }
+    }
+
+    async fn try_reload(&mut self, trigger: &Trigger, dry_run: bool) -> Result<Reloaded, Refused> {
+        let loaded = reload::load(&self.config_file)?;
+        let diff = config::diff(&self.world.config, &loaded.config);
+        let force = matches!(trigger, Trigger::Typed { force: true });
+        if matches!(trigger, Trigger::Unattended(_)) {
+            reload::check_emptying(&diff)?;
+        }
+        self.check_host(&loaded.config, force).await?;
+        let reloaded = Reloaded {
+            changes: diff.changes.iter().map(ToString::to_string).collect(),
+            warnings: loaded.warnings.iter().cloned().chain(needs_restart(&diff)).collect(),
+        };
+        if dry_run {
+            return Ok(reloaded);
+        }
+        self.last_good_in_use = false;
+        self.standing_warnings = reloaded.warnings.clone();
+        if !diff.is_empty() {
+            self.put_in_force(loaded).await;
+        }
+        Ok(reloaded)
+    }
+
+    async fn check_host(&self, config: &Config, force: bool) -> Result<(), Refused> {
+        match crate::link::facts().await {
+            Ok(facts) => reload::check_host(config, &facts, force),
+            Err(error) => {
+                warn!(%error, "what this host itself uses cannot be read; VIPs are not compared with it");
+                Ok(())
+            }
+        }
+    }
+
+    async fn put_in_force(&mut self, loaded: Loaded) {
+        let old = std::mem::replace(&mut self.world.config, loaded.config);
+        self.revision += 1;
+        self.forget_overruled();
+        self.world.linger(&old, &self.live.loads);
+        let (access, warnings) = access_of(&self.world.config);
+        self.standing_warnings.extend(warnings);
+        self.out.access.send_replace(Arc::new(access));
+        self.out.metrics.send_if_modified(|metrics| {
+            let wanted = self.world.config.lbd.metrics;
+            std::mem::replace(metrics, wanted) != wanted
+        });
+        self.refresh().await;
+        if let Err(error) = self.places.save_last_good(&loaded.text) {
+            warn!(%error, "the last good configuration could not be kept");
+        }
+    }
+
+    /// Changes by command hold until the file changes the same key.
+    pub(super) fn forget_overruled(&mut self) {
+        let world = &mut self.world;
+        let before = world.overrides.clone();
+        for (service, reals) in &mut world.overrides.reals {
+            let config = world.config.services.iter().find(|s| s.name == *service);
+            reals.retain(|address, changed| {
+                let real = config.and_then(|s| s.reals.iter().find(|r| r.address == *address));
+                let Some(real) = real else { return false };
+                overrule(changed, real);
+                !changed.is_empty()
+            });
+        }
+        world.overrides.reals.retain(|_, reals| !reals.is_empty());
+        if world.overrides != before {
+            self.save_overrides();
+        }
+    }
+
+    pub(super) fn save_overrides(&self) {
+        if let Err(error) = self.places.save_overrides(&self.world.overrides) {
+            error!(%error, "the change is in force, but could not be kept: a restart undoes it");
+        }
+    }
+}
+
+fn overrule(changed: &mut RealOverride, real: &config::Real) {
+    fn keep<T: PartialEq + Copy>(change: Option<Changed<T>>, file: T) -> Option<Changed<T>> {
+        change.filter(|c| c.file == file && c.running != file)
+    }
+    changed.admin = keep(changed.admin, real.admin);
+    changed.weight = keep(changed.weight, real.weight);
+}
+
+/// Keys that are read at start only, where the new file has another value.
+fn needs_restart(diff: &Diff) -> Vec<String> {
+    const AT_START_ONLY: [&str; 9] = [
+        "lbd.run_dir",
+        "lbd.state_dir",
+        "lbd.log",
+        "lbd.log_format",
+        "network.interfaces",
+        "network.engine",
+        "network.workers",
+        "network.flow_entries",
+        "network.hash_key_file",
+    ];
+    diff.changes
+        .iter()
+        .filter_map(|change| match change {
+            config::Change::Key { path, .. } if AT_START_ONLY.contains(&path.as_str()) => {
+                Some(format!("{path} is read at start only: restart lbd to use the new value"))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+/// Who may use the control socket, and what is odd about it.
+pub(super) fn access_of(config: &Config) -> (Access, Vec<String>) {
+    Access::new(&config.lbd.admin_group, config.lbd.read_group.as_deref())
+}
+
+/// By then every check has had its first answer.
+fn longest_first_check(config: &Config) -> Duration {
+    let checks = config.services.iter().flat_map(|s| &s.checks);
+    checks.map(|c| c.interval + c.timeout).max().unwrap_or_default()
+}
+
+fn send_if_new<T: PartialEq>(to: &watch::Sender<Arc<T>>, new: T) {
+    to.send_if_modified(|held| {
+        let differs = **held != new;
+        if differs {
+            *held = Arc::new(new);
+        }
+        differs
+    });
+}
+
+/// Polls every millisecond: workers follow within one turn of their ring.
+async fn wait_until(limit: Duration, done: impl Fn() -> bool) {
+    let waiting = async {
+        while !done() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    if tokio::time::timeout(limit, waiting).await.is_err() {
+        warn!("the receive filters do not follow the VIPs yet");
+    }
+}

@@ -1,0 +1,103 @@
+//! Reads a configuration file and decides whether it may replace the one in force.
+
+use lbcore::config::{self, Config, ConfigError, Diff, HostFacts, MAX_BYTES};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// A good file.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What it says.
+    pub config: Config,
+    /// Its text, kept as the last good one once it is in force.
+    pub text: String,
+    /// What is legal in it and may still surprise.
+    pub warnings: Vec<String>,
+}
+
+/// A file that changes nothing, and why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{summary}")]
+pub struct Refused {
+    /// One line.
+    pub summary: String,
+    /// Every fault with its place, as people read it; empty if the line says all.
+    pub detail: String,
+    /// Whether the file itself is at fault, and not the moment or the host.
+    pub file_at_fault: bool,
+}
+
+/// Reads and checks a file.
+///
+/// # Errors
+/// It cannot be read, or has faults: all of them.
+pub fn load(path: &Path) -> Result<Loaded, Refused> {
+    let name = path.display().to_string();
+    let bytes = read(path).map_err(|e| Refused {
+        summary: format!("{name}: {e}"),
+        detail: String::new(),
+        file_at_fault: true,
+    })?;
+    let report = config::offline_check(&name, &bytes, false);
+    match report.outcome {
+        Ok(checked) => Ok(Loaded {
+            config: checked.config,
+            text: String::from_utf8_lossy(&bytes).into_owned(),
+            warnings: checked.warnings.iter().map(|w| format!("{name}:{w}")).collect(),
+        }),
+        Err(errors) => {
+            Err(Refused { summary: summary(&name, &errors), detail: report.text, file_at_fault: true })
+        }
+    }
+}
+
+fn summary(name: &str, errors: &[ConfigError]) -> String {
+    match errors {
+        [] => format!("{name} is not a good configuration"),
+        [only] => format!("{name}:{only}"),
+        [first, rest @ ..] => format!("{name}:{first}; and {} more", rest.len()),
+    }
+}
+
+/// At most one byte more than is accepted: the check says the rest.
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Whether this host's own addresses and listeners stand against the configuration.
+///
+/// # Errors
+/// Every reason, in words.
+pub fn check_host(config: &Config, facts: &HostFacts, force: bool) -> Result<(), Refused> {
+    let faults = config::check_host(config, facts, force);
+    if faults.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    Err(Refused {
+        summary: format!("this host cannot serve it: {}", lines[0]),
+        detail: lines.join("\n"),
+        file_at_fault: false,
+    })
+}
+
+/// Whether a reload that nobody typed would take too much away: an emptied file, a half-written
+/// template.
+///
+/// # Errors
+/// What would be removed, and how to do it all the same.
+pub fn check_emptying(diff: &Diff) -> Result<(), Refused> {
+    if !diff.is_drastic() {
+        return Ok(());
+    }
+    Err(Refused {
+        summary: "refused: it would remove all services or more than half of all reals, and \
+                  nobody typed it; to do it all the same: lbctl reload --force"
+            .to_owned(),
+        detail: String::new(),
+        file_at_fault: false,
+    })
+}
