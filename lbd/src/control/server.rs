@@ -231,3 +231,6 @@ pub(super) async fn serve(
         Err(_) => debug!(uid = peer.uid, "control: connection took too long"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,3 +45,6 @@ pub struct Transitions {
     /// State word to count.
     pub to: BTreeMap<&'static str, u64>,
 }
+
+#[cfg(test)]
+mod tests;
