@@ -3,6 +3,7 @@
 pub mod affinity;
 pub mod clock;
 pub mod ethtool;
+pub mod link_socket;
 pub mod netlink;
 #[cfg(test)]
 pub(crate) mod netns;

@@ -1,6 +1,13 @@
-//! Holds VIP addresses on the wire: one packet socket an interface, one announcer a VIP.
+//! Holds VIP addresses on the wire: one task and packet socket an interface, one
+//! [`lbcore::vip::Announcer`] a VIP.
 
+mod host;
 mod place;
+mod port;
+mod station;
+
+#[cfg(test)]
+mod tests;
 
 pub use place::interfaces_for;
 
@@ -8,10 +15,11 @@ use crate::live::Event;
 use crate::live::event::Link;
 use lbcore::net::MacAddr;
 use lbcore::vip::{Announce, Hold};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
 
 /// One VIP on one interface, as the reconciler wants it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +53,36 @@ pub async fn run(
     links: watch::Receiver<Arc<Vec<Link>>>,
     events: mpsc::Sender<Event>,
 ) {
-    let _ = (links, events);
-    while wanted.changed().await.is_ok() {}
+    // Dropped, it ends its tasks.
+    let mut tasks = JoinSet::new();
+    let mut ports: BTreeMap<String, AbortHandle> = BTreeMap::new();
+    loop {
+        let names: BTreeSet<String> = wanted
+            .borrow_and_update()
+            .vips
+            .iter()
+            .map(|vip| vip.interface.clone())
+            .collect();
+        ports.retain(|name, task| {
+            let stays = names.contains(name);
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        for name in names {
+            ports.entry(name.clone()).or_insert_with(|| {
+                tasks.spawn(port::run(
+                    name,
+                    wanted.clone(),
+                    links.clone(),
+                    events.clone(),
+                ))
+            });
+        }
+        if wanted.changed().await.is_err() {
+            return;
+        }
+        while tasks.try_join_next().is_some() {}
+    }
 }
