@@ -29,7 +29,10 @@ pub enum ProbeError {
     /// The check's timeout passed.
     #[error("no answer within {0:?}")]
     NoAnswer(Duration),
-    /// A system call failed.
+    /// The socket could not be made or bound: nobody was asked.
+    #[error("{}", in_words(.0))]
+    Socket(io::Error),
+    /// Connecting, sending or receiving failed.
     #[error("{}", in_words(.0))]
     Io(io::Error),
     /// The real closed the connection before it had answered.
@@ -72,7 +75,7 @@ impl ProbeError {
                         | libc::EADDRNOTAVAIL
                 )
             }),
-            ProbeError::Request(_) => true,
+            ProbeError::Socket(_) | ProbeError::Request(_) => true,
             _ => false,
         }
     }
@@ -158,6 +161,8 @@ mod tests {
         for errno in [libc::ECONNREFUSED, libc::ECONNRESET, libc::EHOSTUNREACH] {
             assert!(!ours(errno), "{errno}");
         }
+        let unbindable = io::Error::from_raw_os_error(libc::EINVAL);
+        assert!(ProbeError::Socket(unbindable).is_own_trouble());
         assert!(!ProbeError::NoAnswer(Duration::from_secs(1)).is_own_trouble());
     }
 }

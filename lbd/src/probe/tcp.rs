@@ -8,13 +8,18 @@ use tokio::net::{TcpSocket, TcpStream};
 /// Opens a connection and closes it with a reset: nothing was said, so nothing can be lost, and
 /// neither side keeps a socket in TIME_WAIT for every probe.
 pub(super) async fn probe(question: &Question) -> Result<String, ProbeError> {
-    let stream = connect(question).await.map_err(ProbeError::Io)?;
+    let stream = connect(question).await?;
     stream.set_zero_linger().map_err(ProbeError::Io)?;
     Ok("connected".to_owned())
 }
 
 /// Connects to the real, from the check's source address if it has one.
-pub(super) async fn connect(question: &Question) -> io::Result<TcpStream> {
+pub(super) async fn connect(question: &Question) -> Result<TcpStream, ProbeError> {
+    let socket = bound(question).map_err(ProbeError::Socket)?;
+    socket.connect(question.to).await.map_err(ProbeError::Io)
+}
+
+fn bound(question: &Question) -> io::Result<TcpSocket> {
     let socket = match question.to {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
@@ -22,7 +27,7 @@ pub(super) async fn connect(question: &Question) -> io::Result<TcpStream> {
     if let Some(source) = question.source {
         socket.bind(SocketAddr::new(source, 0))?;
     }
-    socket.connect(question.to).await
+    Ok(socket)
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ const MOST_HELD: usize = 32 * 1024;
 /// request. (What is left unread of a body nobody asked about ends with a reset.)
 pub(super) async fn probe(question: &Question, check: &HttpCheck) -> Result<String, ProbeError> {
     let request = request(question, check)?;
-    let stream = tcp::connect(question).await.map_err(ProbeError::Io)?;
+    let stream = tcp::connect(question).await?;
     let io = TokioIo::new(Bounded::new(stream, MOST_READ));
     let (mut sender, connection) = http1::Builder::new()
         .max_buf_size(MOST_HELD)

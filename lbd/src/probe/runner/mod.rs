@@ -1,5 +1,8 @@
 //! One task drives one timetable; every probe is a task of its own.
 
+#[cfg(test)]
+mod tests;
+
 use super::board::result;
 use super::roster::{CheckId, Roster};
 use super::{Answer, Board, CheckResult, Question, Target};

@@ -1,0 +1,453 @@
+use super::super::ProbeError;
+use super::*;
+use lbcore::config::{Check, CheckKind, Via};
+use lbcore::id::{Epoch, RealId};
+use prometheus::Registry;
+use std::io;
+use std::num::NonZeroU32;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::JoinHandle;
+
+const FAST: Duration = Duration::from_millis(10);
+/// Long enough for a loaded machine; nothing waits for it unless the test fails.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+fn check() -> Check {
+    Check {
+        kind: CheckKind::Tcp,
+        via: Via::Real,
+        source: None,
+        port: None,
+        interval: FAST,
+        fast_interval: FAST,
+        down_interval: FAST,
+        timeout: Duration::from_secs(1),
+        rise: NonZeroU32::new(2).expect("not 0"),
+        fall: NonZeroU32::new(3).expect("not 0"),
+    }
+}
+
+fn target(number: u16) -> Target {
+    let [high, low] = number.to_be_bytes();
+    Target {
+        real: RealId(number),
+        epoch: Epoch::new(1),
+        service: "web".to_owned(),
+        name: format!("rs{number}"),
+        address: [127, 1, high, low].into(),
+        checks: vec![check()],
+        default_port: 80,
+        initial: None,
+    }
+}
+
+fn answer(outcome: Result<&str, ProbeError>) -> Answer {
+    Answer {
+        outcome: outcome.map(str::to_owned),
+        took: Duration::from_micros(400),
+    }
+}
+
+fn pass() -> Answer {
+    answer(Ok("connected"))
+}
+
+fn errno(errno: i32) -> Answer {
+    answer(Err(ProbeError::Io(io::Error::from_raw_os_error(errno))))
+}
+
+/// A runner, and all its ends.
+struct Rig {
+    targets: watch::Sender<Arc<Vec<Target>>>,
+    events: mpsc::Receiver<Event>,
+    suspects: mpsc::Receiver<IpAddr>,
+    board: Arc<Board>,
+    registry: Registry,
+    task: JoinHandle<()>,
+}
+
+impl Rig {
+    /// Starts with `targets`; each probe is answered by `ask`.
+    fn start<F>(
+        targets: Vec<Target>,
+        most: usize,
+        ask: impl Fn(Question) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Answer> + Send + 'static,
+    {
+        let registry = Registry::new();
+        let board = Arc::new(Board::new(&registry).expect("a fresh registry"));
+        let (targets, wanted) = watch::channel(Arc::new(targets));
+        let (news, events) = mpsc::channel(100);
+        let (suspected, suspects) = mpsc::channel(100);
+        let runner = Runner::new(board.clone(), news, suspected, most, ask);
+        let task = tokio::spawn(runner.run(wanted));
+        Rig {
+            targets,
+            events,
+            suspects,
+            board,
+            registry,
+            task,
+        }
+    }
+
+    /// The next news.
+    async fn news(&mut self) -> HealthNews {
+        match tokio::time::timeout(DEADLINE, self.events.recv()).await {
+            Ok(Some(Event::Health(news))) => news,
+            other => panic!("instead of news: {other:?}"),
+        }
+    }
+
+    /// The value of a counter, histogram count or 0.
+    fn results(&self, real: &str, result: &str) -> u64 {
+        let families = self.registry.gather();
+        let family = families
+            .iter()
+            .find(|f| f.name() == "lbd_check_results_total");
+        let value = family.and_then(|family| {
+            let labelled = |metric: &&prometheus::proto::Metric| {
+                let is = |name, value| {
+                    metric
+                        .get_label()
+                        .iter()
+                        .any(|l| l.name() == name && l.value() == value)
+                };
+                is("real", real) && is("result", result)
+            };
+            family
+                .get_metric()
+                .iter()
+                .find(labelled)
+                .map(|m| m.get_counter().get_value())
+        });
+        value.unwrap_or(0.0) as u64
+    }
+
+    fn series(&self) -> usize {
+        self.registry
+            .gather()
+            .iter()
+            .map(|family| family.get_metric().len())
+            .sum()
+    }
+
+    fn state(&self, real: u16) -> HealthState {
+        self.board.checks(RealId(real))[0].state
+    }
+}
+
+/// Waits until `condition` holds.
+async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let waiting = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let held = tokio::time::timeout(DEADLINE, waiting).await;
+    assert!(held.is_ok(), "still not so: {what}");
+}
+
+/// An answer that a test changes while the runner asks.
+#[derive(Clone)]
+struct Script(Arc<Mutex<fn() -> Answer>>);
+
+impl Script {
+    fn new(say: fn() -> Answer) -> Self {
+        Script(Arc::new(Mutex::new(say)))
+    }
+
+    fn say(&self, say: fn() -> Answer) {
+        *self.0.lock().expect("not poisoned") = say;
+    }
+
+    fn ask(&self) -> impl Fn(Question) -> std::future::Ready<Answer> + Send + Sync + 'static {
+        let script = self.clone();
+        move |_| std::future::ready((script.0.lock().expect("not poisoned"))())
+    }
+}
+
+#[tokio::test]
+async fn only_changes_of_the_verdict_are_news() {
+    let script = Script::new(pass);
+    let mut rig = Rig::start(vec![target(1)], 8, script.ask());
+    let up = HealthNews {
+        real: RealId(1),
+        epoch: Epoch::new(1),
+        state: HealthState::Up,
+        reason: "connected in 0.4 ms".to_owned(),
+    };
+    assert_eq!(rig.news().await, up, "the first verdict is news");
+
+    until("probed ten times", || rig.results("rs1", "pass") >= 10).await;
+    assert!(rig.events.is_empty());
+    assert!(rig.suspects.is_empty());
+
+    script.say(|| errno(libc::ECONNREFUSED));
+    let down = HealthNews {
+        state: HealthState::Down,
+        reason: "connection refused".to_owned(),
+        ..up.clone()
+    };
+    assert_eq!(rig.news().await, down);
+    assert!(rig.results("rs1", "fail") >= 3, "three in a row");
+    until("failed ten times", || rig.results("rs1", "fail") >= 10).await;
+    assert_eq!(rig.suspects.recv().await, Some(target(1).address));
+    assert!(rig.suspects.is_empty(), "the first failure in a row alone");
+
+    script.say(pass);
+    assert_eq!(rig.news().await, up);
+    let status = &rig.board.checks(RealId(1))[0];
+    let last = status.last.as_ref().expect("probed");
+    assert_eq!(
+        (status.check.as_str(), status.state),
+        ("tcp", HealthState::Up)
+    );
+    assert_eq!(
+        (last.result, last.took),
+        (CheckResult::Pass, Duration::from_micros(400))
+    );
+}
+
+/// T35: however long this host lacks descriptors, nobody goes down for it.
+#[tokio::test]
+async fn t35_own_trouble_takes_nobody_down() {
+    let script = Script::new(pass);
+    let mut rig = Rig::start(vec![target(1)], 8, script.ask());
+    assert_eq!(rig.news().await.state, HealthState::Up);
+
+    script.say(|| errno(libc::EMFILE));
+    until("in trouble ten times", || {
+        rig.results("rs1", "own_trouble") >= 10
+    })
+    .await;
+    assert!(rig.events.is_empty() && rig.suspects.is_empty());
+    assert_eq!(
+        (rig.results("rs1", "fail"), rig.state(1)),
+        (0, HealthState::Up)
+    );
+    let last = rig.board.checks(RealId(1))[0].last.clone().expect("probed");
+    assert_eq!(last.result, CheckResult::OwnTrouble);
+
+    script.say(|| errno(libc::ECONNREFUSED));
+    assert_eq!(rig.news().await.state, HealthState::Down);
+}
+
+/// T35: more targets than slots wait their turn, and each gets it.
+#[tokio::test]
+async fn t35_a_storm_of_silent_targets_is_bounded() {
+    let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let slots = Arc::new(Semaphore::new(0));
+    let targets: Vec<_> = (0..300).map(target).collect();
+    let ask = {
+        let (running, most, slots) = (running.clone(), most.clone(), slots.clone());
+        move |_| {
+            let (running, most, slots) = (running.clone(), most.clone(), slots.clone());
+            async move {
+                most.fetch_max(running.fetch_add(1, SeqCst) + 1, SeqCst);
+                slots.acquire().await.expect("open").forget();
+                running.fetch_sub(1, SeqCst);
+                errno(libc::ETIMEDOUT)
+            }
+        }
+    };
+    let mut rig = Rig::start(targets, 16, ask);
+    until("all slots are taken", || running.load(SeqCst) == 16).await;
+    slots.add_permits(1_000);
+    for _ in 0..300 {
+        assert_eq!(rig.news().await.state, HealthState::Down);
+    }
+    assert!((0..300).all(|number| rig.state(number) == HealthState::Down));
+    assert_eq!(most.load(SeqCst), 16);
+}
+
+#[tokio::test]
+async fn a_target_that_is_gone_leaves_nothing() {
+    let script = Script::new(pass);
+    let mut rig = Rig::start(vec![target(1), target(2)], 8, script.ask());
+    rig.news().await;
+    rig.news().await;
+    let series = rig.series();
+
+    rig.targets.send_replace(Arc::new(vec![target(2)]));
+    until("rs1's series are gone", || rig.series() == series / 2).await;
+    assert!(rig.board.checks(RealId(1)).is_empty());
+
+    let next = Target {
+        epoch: Epoch::new(2),
+        ..target(2)
+    };
+    rig.targets.send_replace(Arc::new(vec![next]));
+    let news = rig.news().await;
+    assert_eq!(
+        (news.epoch, news.state),
+        (Epoch::new(2), HealthState::Up),
+        "another real"
+    );
+
+    let unchecked = Target {
+        checks: Vec::new(),
+        ..target(2)
+    };
+    rig.targets.send_replace(Arc::new(vec![unchecked]));
+    until("nothing is checked", || rig.series() == 0).await;
+    assert!(rig.events.is_empty());
+}
+
+#[tokio::test]
+async fn a_restart_or_a_reload_is_no_reason_to_judge_anew() {
+    let script = Script::new(|| errno(libc::ECONNREFUSED));
+    let known = Target {
+        initial: Some(HealthState::Up),
+        ..target(1)
+    };
+    let mut rig = Rig::start(vec![known.clone()], 8, script.ask());
+    assert_eq!(rig.news().await.state, HealthState::Down);
+    assert!(
+        rig.results("rs1", "fail") >= 3,
+        "the first result did not decide"
+    );
+
+    script.say(pass);
+    assert_eq!(rig.news().await.state, HealthState::Up);
+    let second = Check {
+        port: Some(8080),
+        ..check()
+    };
+    let checks = vec![second, check()];
+    rig.targets.send_replace(Arc::new(vec![Target {
+        checks,
+        ..known.clone()
+    }]));
+    until("both are probed", || {
+        let checks = rig.board.checks(RealId(1));
+        checks.len() == 2 && checks.iter().all(|check| check.last.is_some())
+    })
+    .await;
+    assert!(
+        rig.events.is_empty(),
+        "a check was added, the real stayed up"
+    );
+    let labels: Vec<_> = rig
+        .board
+        .checks(RealId(1))
+        .into_iter()
+        .map(|c| c.check)
+        .collect();
+    assert_eq!(labels, ["tcp", "tcp#2"]);
+}
+
+#[tokio::test]
+async fn the_last_failing_check_may_go_without_a_probe() {
+    let asked = |question: Question| {
+        std::future::ready(match question.to.port() {
+            80 => pass(),
+            _ => errno(libc::ECONNREFUSED),
+        })
+    };
+    let checks = vec![
+        check(),
+        Check {
+            port: Some(8080),
+            ..check()
+        },
+    ];
+    let both = Target {
+        checks,
+        ..target(1)
+    };
+    let mut rig = Rig::start(vec![both.clone()], 8, asked);
+    assert_eq!(rig.news().await.state, HealthState::Down);
+    until("the other was probed", || rig.results("rs1", "pass") > 0).await;
+
+    rig.targets.send_replace(Arc::new(vec![target(1)]));
+    let news = rig.news().await;
+    assert_eq!(
+        (news.state, news.reason.as_str()),
+        (HealthState::Up, "its checks were changed")
+    );
+}
+
+#[tokio::test]
+async fn a_panic_in_a_probe_is_not_the_end() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let ask = move |_| {
+        let count = asked.fetch_add(1, SeqCst);
+        async move {
+            assert!(count > 2, "a fault");
+            pass()
+        }
+    };
+    let mut rig = Rig::start(vec![target(1)], 8, ask);
+    assert_eq!(rig.news().await.state, HealthState::Up);
+}
+
+#[tokio::test]
+async fn the_runner_ends_with_its_listeners() {
+    let rig = Rig::start(vec![target(1)], 8, Script::new(pass).ask());
+    drop(rig.targets);
+    let ended = tokio::time::timeout(DEADLINE, rig.task).await;
+    assert!(ended.is_ok_and(|ended| ended.is_ok()));
+
+    let rig = Rig::start(vec![target(1)], 8, Script::new(pass).ask());
+    drop(rig.events);
+    let ended = tokio::time::timeout(DEADLINE, rig.task).await;
+    assert!(ended.is_ok_and(|ended| ended.is_ok()));
+}
+
+/// A probe of a target that was removed while it ran says nothing of the next owner of its id.
+#[tokio::test]
+async fn late_answers_find_no_owner() {
+    let (begun, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let first = Arc::new(AtomicUsize::new(0));
+    let ask = {
+        let (begun, go) = (begun.clone(), go.clone());
+        move |_| {
+            let (begun, go, count) = (begun.clone(), go.clone(), first.fetch_add(1, SeqCst));
+            async move {
+                if count > 0 {
+                    return pass();
+                }
+                begun.notify_one();
+                go.notified().await;
+                errno(libc::ECONNREFUSED)
+            }
+        }
+    };
+    let mut rig = Rig::start(vec![target(1)], 8, ask);
+    begun.notified().await;
+    let next = Target {
+        epoch: Epoch::new(2),
+        ..target(1)
+    };
+    rig.targets.send_replace(Arc::new(vec![next]));
+    assert_eq!(rig.news().await.state, HealthState::Up);
+    go.notify_one();
+    until("probed on", || rig.results("rs1", "pass") >= 10).await;
+    assert_eq!(rig.results("rs1", "fail"), 0);
+    assert!(rig.events.is_empty());
+}
+
+#[tokio::test]
+async fn a_real_listener_that_closes_goes_down() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let address = listener.local_addr().expect("address");
+    let target = Target {
+        address: address.ip(),
+        default_port: address.port(),
+        ..target(1)
+    };
+    let mut rig = Rig::start(vec![target], 8, Question::ask);
+    assert!(rig.news().await.reason.starts_with("connected in "));
+    drop(listener);
+    let news = rig.news().await;
+    assert_eq!(
+        (news.state, news.reason.as_str()),
+        (HealthState::Down, "connection refused")
+    );
+}
