@@ -7,6 +7,8 @@ SHELL       := /bin/bash
 CARGO  ?= cargo
 PREFIX ?= /usr
 DESTDIR ?=
+# For each fuzz target.
+FUZZ_SECONDS ?= 300
 
 # Debian keeps ip, nft and ethtool where a plain user's PATH does not look.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -18,10 +20,28 @@ NETWORK  := cc ip nft ethtool curl setpriv unshare nsenter
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 16
 
+.PHONY: demo
+demo: ## Show what lbd does, on real traffic in network namespaces; cleans up after itself
+	@scripts/install-deps.sh $(NETWORK)
+	@echo "building ..."
+	@$(CARGO) build --quiet --bins --package lbd --package lbctl --package integration
+	@$(TARGET)/debug/demo
+
+.PHONY: lab
+lab: ## The demo's network, left up to play in
+	@scripts/install-deps.sh $(NETWORK)
+	@$(CARGO) build --quiet --bins --package lbd --package lbctl --package integration
+	@scripts/lab.sh up
+
+.PHONY: lab-down
+lab-down: ## Take the lab away
+	@scripts/lab.sh down
+
 .PHONY: test
 test: ## All that CI runs: lint, unit, integration and fuzz tests; as root, or in user namespaces
-	@scripts/install-deps.sh $(NETWORK) promtool systemd-analyze
+	@scripts/install-deps.sh $(NETWORK) promtool systemd-analyze g++
 	@$(MAKE) --no-print-directory lint unit unit-file integration
+	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=30
 	@scripts/skipped.sh
 
 .PHONY: lint
@@ -43,6 +63,15 @@ integration: ## End-to-end tests on real traffic in network namespaces
 	$(CARGO) build --quiet --bins --package lbd --package lbctl --package integration
 	rm -f $(FIGURES)
 	LBD_FIGURES=$(FIGURES) $(CARGO) test --package integration -- --test-threads=1
+
+.PHONY: fuzz
+fuzz: ## Fuzz each target for FUZZ_SECONDS (300) with libFuzzer
+	@scripts/install-deps.sh g++
+	scripts/fuzz.sh $(FUZZ_SECONDS)
+
+.PHONY: bench
+bench: ## Benchmarks of the packet path (criterion)
+	$(CARGO) bench --package lbcore
 
 .PHONY: install
 install: ## Install release builds, unit and sample configuration below $(DESTDIR)$(PREFIX)

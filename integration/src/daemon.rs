@@ -27,7 +27,6 @@ const METRICS: &str = "127.0.0.1:9380";
 #[derive(Debug)]
 pub struct Daemon {
     netns: NetnsHandle,
-    netns_name: String,
     dir: TempDir,
     child: Option<Child>,
 }
@@ -55,7 +54,6 @@ impl Daemon {
         }
         let daemon = Daemon {
             netns: netns.handle(),
-            netns_name: netns.name().to_owned(),
             dir,
             child: None,
         };
@@ -95,13 +93,8 @@ impl Daemon {
 
     /// `lbd --config FILE`, to be run in its namespace.
     pub fn command(&self) -> Command {
-        let mut command = Command::new("nsenter");
-        command
-            .arg(format!("--net=/run/netns/{}", self.netns_name))
-            .arg("--")
-            .arg(binary("lbd"))
-            .arg("--config")
-            .arg(self.config_path());
+        let mut command = self.netns.command(binary("lbd"));
+        command.arg("--config").arg(self.config_path());
         command
     }
 
@@ -154,7 +147,7 @@ impl Daemon {
         self.ctl(&["reload"]).ok();
     }
 
-    /// `lbctl --socket ... args`.
+    /// `lbctl args`, at this lbd's socket.
     pub fn ctl(&self, args: &[&str]) -> Answer {
         let output = self.ctl_command(args).output().expect("lbctl");
         Answer {
@@ -163,12 +156,11 @@ impl Daemon {
         }
     }
 
-    /// `lbctl --socket ... args`, to be run.
+    /// `lbctl args`, at this lbd's socket, to be run.
     pub fn ctl_command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(binary("lbctl"));
         command
-            .arg("--socket")
-            .arg(self.socket_path())
+            .env("LBCTL_SOCKET", self.socket_path())
             .args(args)
             .stdin(Stdio::null());
         command

@@ -13,6 +13,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Set in a process that runs in namespaces of its own.
 const INSIDE: &str = "LBD_LAB_INSIDE";
@@ -47,8 +48,18 @@ pub fn isolated_within<F: FnOnce()>(limit: Duration, test: F) {
     let name = name.split_once("::").map_or(name, |(_, path)| path);
 
     let output = tempfile::NamedTempFile::new().expect("a file for the test's output");
-    let mut child = command_inside(std::env::current_exe().expect("this binary"))
+    // It dies with this thread, and all it started dies with it.
+    let inside = command_inside(std::env::current_exe().expect("this binary"));
+    let mut child = Command::new("setpriv")
+        .args(["--pdeathsig", "KILL", "--"])
+        .arg(inside.get_program())
+        .args(inside.get_args())
         .args(["--exact", name, "--nocapture", "--include-ignored"])
+        .envs(
+            inside
+                .get_envs()
+                .filter_map(|(key, value)| Some((key, value?))),
+        )
         .stdin(Stdio::null())
         .stdout(output.reopen().expect("the output file"))
         .stderr(output.reopen().expect("the output file"))
@@ -90,24 +101,47 @@ pub fn is_inside() -> bool {
 }
 
 /// Replaces this process by itself in namespaces of its own, with the same arguments; returns when
-/// it already runs there. For programs; tests use [`isolated`].
+/// it already runs there. SIGINT and SIGTERM then end it, and all it started. For programs; tests
+/// use [`isolated`].
 ///
 /// # Errors
 /// When `unshare` cannot be run.
 pub fn enter() -> std::io::Result<()> {
     if is_inside() {
         raise_descriptor_limit();
-        return Ok(());
+        return end_on_signals();
     }
     Err(command_inside(std::env::current_exe()?)
         .args(std::env::args_os().skip(1))
         .exec())
 }
 
-/// `program` in new namespaces. It dies with the thread that starts it, and all it started with it.
+/// The first process of a process-id namespace is spared signals it has no handler for.
+fn end_on_signals() -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let guard = runtime.enter();
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    drop(guard);
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            let code = runtime.block_on(async {
+                tokio::select! {
+                    _ = interrupt.recv() => 130,
+                    _ = terminate.recv() => 143,
+                }
+            });
+            std::process::exit(code)
+        })?;
+    Ok(())
+}
+
+/// `program` in new namespaces.
 fn command_inside(program: impl AsRef<OsStr>) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "--", "unshare"]);
+    let mut command = Command::new("unshare");
     if !nix::unistd::geteuid().is_root() {
         command.args(["--user", "--map-root-user"]);
     }

@@ -7,7 +7,8 @@
 //! | [`conf`], [`daemon`], [`metrics`] | a configuration as text; lbd and lbctl as processes; what `/metrics` says |
 //! | [`real_server`] | `whoami`: says who it is and whom it sees |
 //! | [`client`], [`long_flows`] | curl and single requests; thousands of flows that must not break |
-//! | [`frames`], [`wire`], [`load`] | frames built byte by byte; a raw socket; exact counting under load |
+//! | [`frames`], [`wire`], [`load`], [`tally`] | frames built byte by byte; a raw socket; a steady rate; exact counting |
+//! | [`stage`] | a switch with real servers and lbd, ready |
 //! | [`wait`] | conditions with a deadline |
 //!
 //! Nothing here uses code of lbd or lbctl: they are judged from outside.
@@ -22,6 +23,8 @@ pub mod long_flows;
 pub mod metrics;
 pub mod netns;
 pub mod real_server;
+pub mod stage;
+pub mod tally;
 pub mod topology;
 pub mod wait;
 pub mod wire;

@@ -1,10 +1,7 @@
-//! Frames at a steady rate on WIRE, counted exactly.
-//!
-//! The sender knows what it sent; the kernel of the generator's namespace counts what came back
-//! for each real server's MAC, in nft rules at the interface's ingress. No reader can fall behind.
+//! Frames at a steady rate on WIRE. The sender knows what it sent; a [`crate::tally::Tally`] knows
+//! what came back.
 
 use crate::netns::Netns;
-use crate::topology::real_mac;
 use crate::wire::RawSocket;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -89,67 +86,5 @@ impl Load {
 impl Drop for Load {
     fn drop(&mut self) {
         self.end();
-    }
-}
-
-/// Counts frames that arrive in a namespace for the MACs of real servers, and drops them there.
-#[derive(Debug)]
-pub struct Arrivals<'a> {
-    netns: &'a Netns,
-    reals: u8,
-}
-
-impl<'a> Arrivals<'a> {
-    /// Counts for real servers 1 to `reals` on `eth0` of `netns`.
-    pub fn count(netns: &'a Netns, reals: u8) -> Arrivals<'a> {
-        let mut script = String::from(
-            "add table netdev arrivals; add chain netdev arrivals in { type filter hook ingress device eth0 priority -400; };",
-        );
-        for n in 1..=reals {
-            let mac = real_mac(n);
-            script.push_str(&format!("add counter netdev arrivals rs{n};"));
-            script.push_str(&format!(
-                "add rule netdev arrivals in ether daddr {mac} counter name rs{n} drop;"
-            ));
-        }
-        netns.nft(&script);
-        Arrivals { netns, reals }
-    }
-
-    /// Frames so far for real server `n`.
-    ///
-    /// # Panics
-    /// When nft does not say.
-    pub fn of(&self, n: u8) -> u64 {
-        let text = self
-            .netns
-            .nft(&format!("list counter netdev arrivals rs{n}"));
-        let mut words = text
-            .split_whitespace()
-            .skip_while(|word| *word != "packets");
-        words
-            .nth(1)
-            .and_then(|word| word.parse().ok())
-            .expect("a counter")
-    }
-
-    /// Frames so far for all of them.
-    pub fn total(&self) -> u64 {
-        (1..=self.reals).map(|n| self.of(n)).sum()
-    }
-
-    /// Waits until no more arrive, and returns the total.
-    ///
-    /// # Panics
-    /// When they keep coming for 10 s.
-    pub fn settled(&self) -> u64 {
-        let (total, _) =
-            crate::wait::wait_for("nothing arrives any more", Duration::from_secs(10), || {
-                let before = self.total();
-                // What lbd holds it sends within its ring's timeout, a few milliseconds.
-                std::thread::sleep(Duration::from_millis(50));
-                (self.total() == before).then_some(before)
-            });
-        total
     }
 }

@@ -46,12 +46,7 @@ impl Netns {
     /// `program`, to be run inside. By `nsenter`, which keeps the mounts and becomes the program:
     /// the process id is the program's.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        let mut command = Command::new("nsenter");
-        command
-            .arg(format!("--net={}", self.handle().path.display()))
-            .arg("--")
-            .arg(program);
-        command
+        self.handle().command(program)
     }
 
     /// Runs a command line inside and returns what it printed; words are split at blanks.
@@ -153,6 +148,16 @@ pub struct NetnsHandle {
 }
 
 impl NetnsHandle {
+    /// See [`Netns::command`].
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--net={}", self.path.display()))
+            .arg("--")
+            .arg(program);
+        command
+    }
+
     /// Runs `f` on a thread of its own inside and returns what it returns: sockets opened there
     /// belong to the namespace for good.
     ///

@@ -101,7 +101,7 @@ impl Switch {
             offloads,
         };
         switch.plug(&switch.cl, CLIENT_MAC, CLIENT.into(), CLIENT6.into());
-        switch.plug(&switch.lb, LB_MAC, LB.into(), LB6.into());
+        switch.plug_lb();
         for n in 1..=reals {
             switch.add_real(n);
         }
@@ -120,6 +120,11 @@ impl Switch {
         netns.ip(&format!("addr add {VIP}/32 dev lo"));
         netns.ip(&format!("addr add {VIP6}/128 dev lo nodad"));
         self.reals.push(netns);
+    }
+
+    /// Plugs in the balancer (again): a new interface under the old name.
+    pub fn plug_lb(&self) {
+        self.plug(&self.lb, LB_MAC, LB.into(), LB6.into());
     }
 
     /// A cable from `netns` (`eth0`) to the switch.

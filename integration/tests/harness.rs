@@ -3,32 +3,21 @@
 use integration::client::{curl, datagram, request, spread, upload};
 use integration::frames::Headers;
 use integration::isolated;
-use integration::load::{Arrivals, Load};
+use integration::load::Load;
 use integration::long_flows::{LongFlows, Transport};
-use integration::real_server::{RealServer, Settings};
+use integration::stage::serve;
+use integration::tally::Tally;
 use integration::topology::{CLIENT, Offloads, Switch, Wire, real, real_mac, real6};
 use integration::wire::RawSocket;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
-
-fn whoami(switch: &Switch, n: u8, port: u16) -> RealServer {
-    let udp_addresses = vec![IpAddr::from(real(n)), real6(n).into()];
-    RealServer::start(
-        switch.reals[usize::from(n) - 1].handle(),
-        Settings {
-            name: format!("rs{n}"),
-            port,
-            udp_addresses,
-        },
-    )
-}
 
 #[test]
 fn a_real_server_says_who_it_is_and_whom_it_sees() {
     isolated(|| {
         for offloads in [Offloads::Defaults, Offloads::Off] {
             let switch = Switch::new(1, offloads);
-            let _server = whoami(&switch, 1, 80);
+            let _server = serve(&switch, 1);
             for address in [IpAddr::from(real(1)), real6(1).into()] {
                 let target = SocketAddr::new(address, 80);
                 let answer = request(&switch.cl, target).expect("an answer");
@@ -49,7 +38,7 @@ fn a_real_server_says_who_it_is_and_whom_it_sees() {
 fn long_flows_notice_a_dead_server() {
     isolated(|| {
         let switch = Switch::new(1, Offloads::Defaults);
-        let mut server = whoami(&switch, 1, 80);
+        let mut server = serve(&switch, 1);
         let target = SocketAddr::new(real(1).into(), 80);
         let period = Duration::from_millis(50);
         let tcp = LongFlows::start(switch.cl.handle(), Transport::Tcp, target, 200, period);
@@ -97,7 +86,7 @@ fn the_wire_carries_frames_byte_for_byte() {
 fn load_is_counted_exactly() {
     isolated(|| {
         let wire = Wire::new();
-        let arrivals = Arrivals::count(&wire.generator, 2);
+        let arrivals = Tally::of_reals(&wire.generator, 2);
         let mut headers = Headers::v4(1000, 80);
         let mut to = |n| {
             headers.dst_mac = integration::frames::mac(&real_mac(n));
@@ -108,6 +97,6 @@ fn load_is_counted_exactly() {
         load.wait_sent(6_000);
         let sent = load.stop();
         assert_eq!(arrivals.settled(), sent);
-        assert!(arrivals.of(1).abs_diff(2 * arrivals.of(2)) <= 2);
+        assert!(arrivals.of("rs1").abs_diff(2 * arrivals.of("rs2")) <= 2);
     });
 }

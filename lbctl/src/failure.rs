@@ -1,7 +1,7 @@
 //! How a command fails: words on stderr, and an exit code scripts can rely on.
 
 use lbcore::api::{ApiError, printable};
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -128,8 +128,7 @@ impl Failure {
         let pipe_closed =
             matches!(self, Failure::Output(e) if e.kind() == io::ErrorKind::BrokenPipe);
         if !pipe_closed {
-            // If nobody can read it, the exit code still tells.
-            let _ = io::stderr().write_all(self.words().as_bytes());
+            eprint!("{}", self.words());
         }
         ExitCode::from(self.exit_code())
     }

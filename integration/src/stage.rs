@@ -1,0 +1,116 @@
+//! A switch with real servers and lbd, ready: what most tests begin with.
+
+use crate::client::{Identity, curl};
+use crate::conf::{Conf, RealConf, ServiceConf};
+use crate::daemon::Daemon;
+use crate::long_flows::{LongFlows, Transport};
+use crate::real_server::{RealServer, Settings};
+use crate::topology::{Offloads, Switch, VIP, VIP6, real, real6};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// Port of the services below, and of every real server.
+pub const PORT: u16 = 80;
+
+/// The VIP's endpoint.
+pub fn vip() -> SocketAddr {
+    SocketAddr::new(VIP.into(), PORT)
+}
+
+/// The VIP's endpoint in IPv6.
+pub fn vip6() -> SocketAddr {
+    SocketAddr::new(VIP6.into(), PORT)
+}
+
+/// `web`, TCP, over real servers 1 to `reals`, without checks.
+pub fn web(reals: u8) -> ServiceConf {
+    ServiceConf::tcp("web", PORT).reals(1..=reals)
+}
+
+/// `web` and `dns` (UDP) in IPv4, `web6` and `dns6` in IPv6, all at [`PORT`].
+pub fn all_four(reals: u8) -> Conf {
+    let vip6 = format!("\"{VIP6}\"");
+    let reals6 = |service: ServiceConf| {
+        (1..=reals).fold(service.with("vip", &vip6), |service, n| {
+            service.real(RealConf::new(&format!("rs{n}"), real6(n)))
+        })
+    };
+    Conf::one(web(reals))
+        .service(ServiceConf::udp("dns", PORT).reals(1..=reals))
+        .service(reals6(ServiceConf::tcp("web6", PORT)))
+        .service(reals6(ServiceConf::udp("dns6", PORT)))
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Stage {
+    /// lbd; it goes first.
+    pub lbd: Daemon,
+    /// The real servers, `servers[0]` is `rs1`.
+    pub servers: Vec<RealServer>,
+    /// The network; it goes last.
+    pub switch: Switch,
+}
+
+impl Stage {
+    /// `reals` real servers that serve, and lbd with `conf`, ready.
+    pub fn new(reals: u8, offloads: Offloads, conf: &Conf) -> Stage {
+        let mut stage = Stage::before_lbd(reals, offloads, conf);
+        stage.lbd.spawn();
+        stage.lbd.wait_ready();
+        stage
+    }
+
+    /// The same, without lbd running yet.
+    pub fn before_lbd(reals: u8, offloads: Offloads, conf: &Conf) -> Stage {
+        let switch = Switch::new(reals, offloads);
+        let servers = (1..=reals).map(|n| serve(&switch, n)).collect();
+        let lbd = Daemon::prepare(&switch.lb, conf);
+        Stage {
+            lbd,
+            servers,
+            switch,
+        }
+    }
+
+    /// `count` requests to the VIP by curl.
+    pub fn curl(&self, count: usize) -> Vec<Identity> {
+        curl(&self.switch.cl, vip(), count)
+    }
+
+    /// `count` TCP flows to the VIP that echo every `period`; all open.
+    pub fn flows(&self, count: usize, period: Duration) -> LongFlows {
+        LongFlows::start(
+            self.switch.cl.handle(),
+            Transport::Tcp,
+            vip(),
+            count,
+            period,
+        )
+        .assert_opened()
+    }
+
+    /// Starts (again) the server of real `n`.
+    pub fn serve(&mut self, n: u8) {
+        let index = usize::from(n) - 1;
+        if index < self.servers.len() {
+            self.servers[index].stop();
+            self.servers[index] = serve(&self.switch, n);
+        } else {
+            self.servers.push(serve(&self.switch, n));
+        }
+    }
+}
+
+/// `whoami` as real server `n` at [`PORT`].
+pub fn serve(switch: &Switch, n: u8) -> RealServer {
+    let udp_addresses: Vec<IpAddr> = vec![VIP.into(), VIP6.into(), real(n).into(), real6(n).into()];
+    RealServer::start(
+        switch.reals[usize::from(n) - 1].handle(),
+        Settings {
+            name: format!("rs{n}"),
+            port: PORT,
+            udp_addresses,
+        },
+    )
+}
