@@ -1,5 +1,8 @@
 //! Packet workers: plain threads that receive, let the director decide, and send.
 
 mod handler;
+mod pool;
+mod worker;
 
 pub use handler::Packets;
+pub use pool::{Pool, workers_for};

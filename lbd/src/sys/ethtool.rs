@@ -1,20 +1,20 @@
-//! The one NIC setting that matters to us: large receive offload.
+//! What we ask NIC drivers: large receive offload, and how many queues.
 
 use super::check;
 use std::io::{self, Error};
 use std::os::fd::AsRawFd;
 
 /// From linux/ethtool.h.
+const ETHTOOL_GCHANNELS: u32 = 0x3c;
 const ETHTOOL_GFLAGS: u32 = 0x25;
 const ETHTOOL_SFLAGS: u32 = 0x26;
 const ETH_FLAG_LRO: u32 = 1 << 15;
 
-/// `struct ethtool_value`.
-#[repr(C)]
-struct Value {
-    command: u32,
-    data: u32,
-}
+/// `struct ethtool_value`: command and data.
+type Value = [u32; 2];
+
+/// `struct ethtool_channels`: command, most rx, tx, other and combined, and as many counts in use.
+type Channels = [u32; 9];
 
 /// Switches LRO off on `interface`, if it is on. It merges frames in a way that cannot be undone
 /// when they are sent on (virtio-net headers cannot describe it; the kernel's own forwarding
@@ -24,23 +24,48 @@ struct Value {
 /// When it is on and cannot be switched off: EPERM without CAP_NET_ADMIN, or what the driver says;
 /// `Other` when the driver took the call but did not do it.
 pub fn switch_off_lro(socket: &impl AsRawFd, interface: &str) -> io::Result<bool> {
-    let flags = match call(socket, interface, ETHTOOL_GFLAGS, 0) {
-        Ok(flags) => flags,
+    let on = match flags(socket, interface, ETHTOOL_GFLAGS, 0) {
+        Ok(on) => on,
         // A driver without the call has no LRO.
         Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => return Ok(false),
         Err(error) => return Err(error),
     };
-    if flags & ETH_FLAG_LRO == 0 {
+    if on & ETH_FLAG_LRO == 0 {
         return Ok(false);
     }
-    call(socket, interface, ETHTOOL_SFLAGS, flags & !ETH_FLAG_LRO)?;
-    if call(socket, interface, ETHTOOL_GFLAGS, 0)? & ETH_FLAG_LRO != 0 {
+    flags(socket, interface, ETHTOOL_SFLAGS, on & !ETH_FLAG_LRO)?;
+    if flags(socket, interface, ETHTOOL_GFLAGS, 0)? & ETH_FLAG_LRO != 0 {
         return Err(Error::other("the driver keeps LRO on"));
     }
     Ok(true)
 }
 
-fn call(socket: &impl AsRawFd, interface: &str, command: u32, data: u32) -> io::Result<u32> {
+/// Receive queues of `interface` in use.
+///
+/// # Errors
+/// EOPNOTSUPP where the driver does not tell, ENODEV.
+pub fn receive_queues(socket: &impl AsRawFd, interface: &str) -> io::Result<usize> {
+    let mut channels: Channels = [ETHTOOL_GCHANNELS, 0, 0, 0, 0, 0, 0, 0, 0];
+    // SAFETY: GCHANNELS reads and writes one ethtool_channels.
+    unsafe { call(socket, interface, (&raw mut channels).cast()) }?;
+    let [.., receive, _, _, combined] = channels;
+    Ok((receive.saturating_add(combined)) as usize)
+}
+
+fn flags(socket: &impl AsRawFd, interface: &str, command: u32, data: u32) -> io::Result<u32> {
+    let mut value: Value = [command, data];
+    // SAFETY: GFLAGS and SFLAGS read and write one ethtool_value.
+    unsafe { call(socket, interface, (&raw mut value).cast()) }?;
+    Ok(value[1])
+}
+
+/// # Safety
+/// `argument` points at what the command in its first word reads and writes.
+unsafe fn call(
+    socket: &impl AsRawFd,
+    interface: &str,
+    argument: *mut libc::c_char,
+) -> io::Result<()> {
     // SAFETY: ifreq is made of integers and pointers; zero is valid.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     let room = request.ifr_name.len() - 1;
@@ -50,10 +75,8 @@ fn call(socket: &impl AsRawFd, interface: &str, command: u32, data: u32) -> io::
     for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes()) {
         *to = from as libc::c_char;
     }
-    let mut value = Value { command, data };
-    request.ifr_ifru.ifru_data = (&raw mut value).cast();
-    // SAFETY: `request` names an ethtool_value that outlives the call; both commands read and
-    // write nothing beyond it.
+    request.ifr_ifru.ifru_data = argument;
+    // SAFETY: `request` is an ifreq whose argument fits the command, says the caller.
     check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &mut request) })?;
-    Ok(value.data)
+    Ok(())
 }

@@ -359,8 +359,8 @@ fn t08_without_offloads_the_kernel_cuts_and_completes_it() {
     let off = "-K lb tso off gso off tx off";
     let done = rig
         .lb
-        .run(move || Command::new("ethtool").args(off.split(' ')).status());
-    assert!(done.expect("ethtool is installed").success());
+        .run(move || Command::new("ethtool").args(off.split(' ')).output());
+    assert!(done.expect("ethtool is installed").status.success());
     let (mut engine, mut handler) = (rig.engine(Fanout::Alone), rig.forwarder());
     let frame = super_frame(rig.mac, 14_480);
     rig.send(std::slice::from_ref(&frame));
