@@ -57,7 +57,7 @@ fn quoted_flow(
     let Some(protocol) = Protocol::from_number(quoted.protocol) else {
         return Ok(None);
     };
-    if quoted.form == Form::Fragment {
+    if quoted.form == Form::LaterFragment {
         return Err(Reason::Fragment);
     }
     let Some((source_port, destination_port)) = transport::quoted_ports(quoted.payload) else {

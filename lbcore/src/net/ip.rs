@@ -29,7 +29,10 @@ pub(super) enum Form {
     Whole,
     /// It carries IPv4 options.
     Options,
-    Fragment,
+    /// It begins as it should, and goes on in another packet.
+    FirstFragment,
+    /// It begins somewhere in the middle.
+    LaterFragment,
 }
 
 /// Refuses packets between addresses that cannot be: a martian source, source and destination the

@@ -28,14 +28,7 @@ pub(super) fn open(bytes: &[u8], superframe: bool) -> Result<Datagram<'_>, Reaso
 /// Opens a packet that an ICMP error quotes, which ends wherever the quotation does.
 pub(super) fn open_quoted(bytes: &[u8]) -> Result<Datagram<'_>, Reason> {
     let (header, view) = header(bytes)?;
-    let mut quoted = datagram(&view, header, &bytes[header..], bytes.len());
-    // The first fragment shows its ports; only later ones do not.
-    quoted.form = if view.get_fragment_offset() > 0 {
-        Form::Fragment
-    } else {
-        Form::Whole
-    };
-    Ok(quoted)
+    Ok(datagram(&view, header, &bytes[header..], bytes.len()))
 }
 
 #[inline]
@@ -64,8 +57,10 @@ fn datagram<'a>(
     total: usize,
 ) -> Datagram<'a> {
     let more = view.get_flags() & Ipv4Flags::MoreFragments != 0;
-    let form = if more || view.get_fragment_offset() > 0 {
-        Form::Fragment
+    let form = if view.get_fragment_offset() > 0 {
+        Form::LaterFragment
+    } else if more {
+        Form::FirstFragment
     } else if header > MIN_HEADER {
         Form::Options
     } else {

@@ -84,16 +84,20 @@ fn follow(first: u8, payload: &[u8]) -> Result<(u8, Form, &[u8]), Reason> {
         if position == MAX_EXTENSIONS {
             break;
         }
-        let Some(&[following, units, _, segments_left, ..]) = rest.first_chunk::<8>() else {
+        let Some(&[following, units, third, fourth, ..]) = rest.first_chunk::<8>() else {
             return Err(Reason::Malformed("IPv6 extension header cut short"));
         };
         let length = 8 + usize::from(units) * 8;
         match next {
-            FRAGMENT => return fragment(following, &rest[8..]),
+            FRAGMENT => {
+                let offset = u16::from_be_bytes([third, fourth]) >> 3;
+                return fragment(following, offset, &rest[8..]);
+            }
             HOP_BY_HOP if position > 0 => {
                 return Err(Reason::Malformed("IPv6 hop-by-hop header is not the first"));
             }
-            ROUTING if segments_left > 0 => return Err(Reason::IpOptions),
+            // Segments left: it is on its way somewhere else.
+            ROUTING if fourth > 0 => return Err(Reason::IpOptions),
             _ => {}
         }
         followed += length;
@@ -110,9 +114,14 @@ fn follow(first: u8, payload: &[u8]) -> Result<(u8, Form, &[u8]), Reason> {
 
 /// A fragment of what `protocol` names; with further extension headers behind, which a later
 /// fragment does not show, it could be anything and is refused.
-fn fragment(protocol: u8, rest: &[u8]) -> Result<(u8, Form, &[u8]), Reason> {
+fn fragment(protocol: u8, offset: u16, rest: &[u8]) -> Result<(u8, Form, &[u8]), Reason> {
+    let form = if offset == 0 {
+        Form::FirstFragment
+    } else {
+        Form::LaterFragment
+    };
     match protocol {
         HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS => Err(Reason::Fragment),
-        _ => Ok((protocol, Form::Fragment, rest)),
+        _ => Ok((protocol, form, rest)),
     }
 }

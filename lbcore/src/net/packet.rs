@@ -156,7 +156,7 @@ fn subject(
         match ip.form {
             Form::Whole => {}
             Form::Options => return Err(Reason::IpOptions),
-            Form::Fragment => return Err(Reason::Fragment),
+            Form::FirstFragment | Form::LaterFragment => return Err(Reason::Fragment),
         }
         accept_addresses(&ip)?;
         let segment = transport::open(protocol, ip.payload)?;

@@ -92,19 +92,21 @@ fn quotations_in_other_shapes() {
     patch(&mut first, 6, &[0x20, 0]);
     assert_eq!(parsed(&error4(3, &first)).unwrap().subject, key);
 
-    let behind = [
-        &[UDP, 0, 0, 0, 0, 0, 0, 0][..],
-        &ports(443, 40_000),
-        &[0; 4],
-    ]
-    .concat();
-    let packet = parsed(&error6(2, &ipv6_packet(VIP6, CLIENT6, 60, &behind))).unwrap();
-    assert_eq!(
-        packet.subject,
-        Subject::IcmpError {
-            key: key6(Protocol::Udp)
-        }
-    );
+    for number in [60, 44] {
+        let behind = [
+            &[UDP, 0, 0, 0, 0, 0, 0, 0][..],
+            &ports(443, 40_000),
+            &[0; 4],
+        ]
+        .concat();
+        let packet = parsed(&error6(2, &ipv6_packet(VIP6, CLIENT6, number, &behind))).unwrap();
+        let key = key6(Protocol::Udp);
+        assert_eq!(
+            packet.subject,
+            Subject::IcmpError { key },
+            "behind {number}"
+        );
+    }
 }
 
 /// T50: truncated or made-up quotations are malformed, a later fragment shows no flow.
@@ -127,6 +129,13 @@ fn bad_quotations() {
     let mut later = sent4(UDP);
     patch(&mut later, 6, &[0, 185]);
     assert_eq!(reason(&error4(3, &later)), Reason::Fragment);
+    let later = ipv6_packet(
+        VIP6,
+        CLIENT6,
+        44,
+        &[UDP, 0, 5, 0xa9, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0],
+    );
+    assert_eq!(reason(&error6(2, &later)), Reason::Fragment);
 
     let mut martian = error4(3, &sent4(TCP));
     patch(&mut martian, 14 + 12, &[127, 0, 0, 1]);
