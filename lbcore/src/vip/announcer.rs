@@ -183,7 +183,7 @@ impl Announcer {
             self.defence.due = None;
             return self.claims.expire(now);
         };
-        let (mut announcements, refresh) = timetable.due(now);
+        let (mut announcements, question) = timetable.due(now);
         if self.defence.due.is_some_and(|due| due <= now) {
             self.defence = Defence {
                 due: None,
@@ -194,8 +194,7 @@ impl Announcer {
         for _ in 0..announcements {
             out.push(compose::announcement(self.facts.mac, self.vip));
         }
-        if refresh {
-            // A machine that began to answer for the VIP later tells its askers, not us: ask.
+        if question {
             out.push(compose::probe(self.facts.mac, self.vip));
         }
         self.claims.expire(now);

@@ -12,8 +12,8 @@ pub const STEADY: Duration = Duration::from_secs(2);
 /// claim once a second.
 const GAP: Duration = Duration::from_secs(3);
 
-/// A claim is told for this long: more than two of our questions (one a minute), so that a
-/// machine that still answers for the VIP stays in `status` and one that was cured leaves it.
+/// A claim is told for this long: many of our questions, so that a machine that still answers for
+/// the VIP stays in `status`; and long enough to be read when it came only once.
 pub const MEMORY: Duration = Duration::from_secs(150);
 
 /// How much a claim weighs.

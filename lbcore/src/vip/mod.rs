@@ -25,5 +25,5 @@ pub use compose::{multicast_mac, solicited_node};
 pub use facts::Facts;
 pub use news::News;
 pub use parse::{EchoRequest, Heard, parse};
-pub use timetable::REFRESH;
+pub use timetable::{QUESTION, REFRESH};
 pub use words::{Announce, Hold, Ownership, VipState};

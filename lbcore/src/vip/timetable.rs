@@ -8,6 +8,10 @@ use std::time::Duration;
 /// 802.1D's default ageing), routers an ARP entry after minutes to hours.
 pub const REFRESH: Duration = Duration::from_secs(60);
 
+/// Between two questions whether another machine answers for the VIP as well: one that begins to
+/// (a real whose `arp_ignore` was lost, a peer behind a link that healed) tells its askers, not us.
+pub const QUESTION: Duration = Duration::from_secs(10);
+
 /// So long after the start, so many announcements in a row.
 type Step = (Duration, u32);
 
@@ -31,6 +35,7 @@ pub(super) struct Timetable {
     start: Tick,
     steps: &'static [Step],
     refresh: Tick,
+    question: Tick,
 }
 
 impl Timetable {
@@ -42,18 +47,20 @@ impl Timetable {
             start: now,
             steps,
             refresh: now + last + REFRESH,
+            question: now + QUESTION,
         }
     }
 
-    /// When the next announcement is due.
+    /// When the next announcement or question is due.
     pub(super) fn deadline(&self) -> Tick {
-        self.steps
+        let announcement = self
+            .steps
             .first()
-            .map_or(self.refresh, |(after, _)| self.start + *after)
+            .map_or(self.refresh, |(after, _)| self.start + *after);
+        announcement.min(self.question)
     }
 
-    /// How many announcements are due now, and whether it is time to ask again whether another
-    /// machine answers.
+    /// How many announcements are due now, and whether a question is.
     pub(super) fn due(&mut self, now: Tick) -> (u32, bool) {
         let mut announcements = 0;
         while let Some(((after, count), rest)) = self.steps.split_first()
@@ -62,12 +69,15 @@ impl Timetable {
             announcements += count;
             self.steps = rest;
         }
-        let refresh = self.steps.is_empty() && self.refresh <= now;
-        if refresh {
+        if self.steps.is_empty() && self.refresh <= now {
             self.refresh = now + REFRESH;
             announcements += 1;
         }
-        (announcements, refresh)
+        let question = self.question <= now;
+        if question {
+            self.question = now + QUESTION;
+        }
+        (announcements, question)
     }
 }
 
@@ -83,7 +93,11 @@ mod tests {
             if now > Tick(end * 1000) {
                 return heard;
             }
-            heard.push((now.0 / 1000, timetable.due(now).0));
+            let (announcements, question) = timetable.due(now);
+            assert_eq!(question, now.0 > 0 && now.0.is_multiple_of(10_000));
+            if announcements > 0 {
+                heard.push((now.0 / 1000, announcements));
+            }
         }
     }
 
@@ -107,6 +121,7 @@ mod tests {
         let mut timetable = Timetable::new(Tick(0), false);
         assert_eq!(timetable.due(Tick(1_000_000)), (11, true));
         assert_eq!(timetable.due(Tick(1_000_000)), (0, false));
-        assert_eq!(timetable.deadline(), Tick(1_060_000));
+        assert_eq!(timetable.deadline(), Tick(1_010_000));
+        assert_eq!(timetable.due(Tick(1_060_000)), (1, true));
     }
 }
