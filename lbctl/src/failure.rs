@@ -1,7 +1,7 @@
 //! How a command fails: words on stderr, and an exit code scripts can rely on.
 
 use lbcore::api::{ApiError, printable};
-use std::io;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -128,7 +128,8 @@ impl Failure {
         let pipe_closed =
             matches!(self, Failure::Output(e) if e.kind() == io::ErrorKind::BrokenPipe);
         if !pipe_closed {
-            eprint!("{}", self.words());
+            // If nobody can read it, the exit code still tells.
+            let _ = io::stderr().write_all(self.words().as_bytes());
         }
         ExitCode::from(self.exit_code())
     }

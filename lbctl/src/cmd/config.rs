@@ -7,7 +7,7 @@ use lbcore::api::printable;
 use lbcore::config::{self, ConfigError, MAX_BYTES};
 use serde::Serialize;
 use std::fs::File;
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, IsTerminal, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -53,7 +53,10 @@ fn check(file: &Path, global: &Global) -> Result<ExitCode, Failure> {
             };
             output::write_json(&view)?;
         }
-        Format::Table | Format::Wide => eprint!("{}", report.text),
+        Format::Table | Format::Wide => {
+            // If nobody can read it, the exit code still tells.
+            let _ = io::stderr().write_all(report.text.as_bytes());
+        }
     }
     Ok(if good {
         ExitCode::SUCCESS

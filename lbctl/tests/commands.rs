@@ -1,0 +1,411 @@
+//! Command lines against a stand-in for lbd: what is asked, printed, and the exit code.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{FakeLbd, lbctl, status};
+use lbcore::api::{
+    ApiError, ChangeView, ErrorCode, FlowsView, RealChange, RealsView, ReloadView, Request,
+    Response, ServicesView, VipVerb, VipsView,
+};
+use lbcore::config::Admin;
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Output, Stdio};
+
+/// Knows the fixture, and does what it is told.
+fn obedient() -> FakeLbd {
+    FakeLbd::new(|request| {
+        let mut status = status();
+        Ok(match request {
+            Request::Status => Response::Status(Box::new(status)),
+            Request::Services => Response::Services(ServicesView {
+                services: status.services,
+            }),
+            Request::Service { .. } => Response::Service(Box::new(status.services.remove(0))),
+            Request::Reals { .. } => Response::Reals(RealsView {
+                service: "web".into(),
+                reals: status.services.remove(0).reals,
+            }),
+            Request::Real { .. } => {
+                Response::Real(Box::new(status.services.remove(0).reals.remove(0)))
+            }
+            Request::SetReal { .. } => Response::Changed(Box::new(ChangeView {
+                service: "web".into(),
+                changes: vec!["as you wish".into()],
+                generation: 42,
+                warnings: vec!["only one real is left".into()],
+                real: status.services.remove(0).reals.remove(0),
+            })),
+            Request::Vips => Response::Vips(VipsView { vips: status.vips }),
+            Request::Vip { .. } => Response::Vip(VipsView { vips: status.vips }),
+            Request::Flows { .. } => Response::Flows(FlowsView {
+                flows: vec![],
+                truncated: true,
+            }),
+            Request::Explain { .. } => {
+                return Err(ApiError::new(ErrorCode::Conflict, "not today"));
+            }
+            Request::Reload { dry_run, .. } => Response::Reload(ReloadView {
+                revision: 8,
+                generation: 43,
+                changes: vec!["web: real rs4 added".into()],
+                warnings: vec![],
+                dry_run: *dry_run,
+            }),
+        })
+    })
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn status_is_readable_and_stable() {
+    let lbd = obedient();
+    let table = lbd.lbctl("status").assert().success();
+    let table = text(&table.get_output().stdout);
+    assert!(
+        table.starts_with("lbd 0.1.0 is ready: every real was judged\n"),
+        "{table}"
+    );
+    assert!(!table.contains('\x1b'), "no colours into a pipe: {table}");
+
+    let json = lbd.lbctl("-o json status").assert().success();
+    let json: Value = serde_json::from_slice(&json.get_output().stdout).unwrap();
+    let fixture = include_str!("../../lbcore/src/api/fixtures/status.json");
+    assert_eq!(json, serde_json::from_str::<Value>(fixture).unwrap());
+}
+
+#[test]
+fn lists_know_no_headers() {
+    let lbd = obedient();
+    for (line, first_word) in [
+        ("service list", "NAME"),
+        ("service list --no-headers", "web"),
+        ("real list", "SERVICE"),
+        ("real list web --no-headers", "web"),
+        ("vip list --no-headers", "192.0.2.10"),
+    ] {
+        let output = lbd.lbctl(line).assert().success();
+        let output = text(&output.get_output().stdout);
+        assert_eq!(
+            output.split_whitespace().next(),
+            Some(first_word),
+            "{line}: {output}"
+        );
+    }
+}
+
+#[test]
+fn every_real_says_whose_it_is_in_json() {
+    let lbd = obedient();
+    for (line, count) in [("real list -o json", 4), ("real list web -o json", 3)] {
+        let json = lbd.lbctl(line).assert().success();
+        let json: Value = serde_json::from_slice(&json.get_output().stdout).unwrap();
+        assert_eq!(json["api_version"], "v1");
+        let reals = json["reals"].as_array().unwrap();
+        assert_eq!(reals.len(), count, "{line}");
+        assert_eq!(
+            (&reals[0]["service"], &reals[0]["name"]),
+            (&"web".into(), &"rs1".into())
+        );
+    }
+}
+
+#[test]
+fn changes_are_asked_as_typed() {
+    let change = |weight, admin| {
+        let (service, real) = ("web".into(), "192.0.2.21".into());
+        Request::SetReal {
+            service,
+            real,
+            change: RealChange { weight, admin },
+        }
+    };
+    let vip = "192.0.2.10".parse().unwrap();
+    for (line, wanted) in [
+        (
+            "real drain web 192.0.2.21",
+            change(None, Some(Admin::Drain)),
+        ),
+        (
+            "real enable web 192.0.2.21",
+            change(None, Some(Admin::Enabled)),
+        ),
+        (
+            "real disable web 192.0.2.21",
+            change(None, Some(Admin::Disabled)),
+        ),
+        ("real set web 192.0.2.21 --weight 0", change(Some(0), None)),
+        (
+            "vip take 192.0.2.10",
+            Request::Vip {
+                vip,
+                verb: VipVerb::Take,
+            },
+        ),
+        (
+            "vip release 192.0.2.10",
+            Request::Vip {
+                vip,
+                verb: VipVerb::Release,
+            },
+        ),
+        (
+            "reload",
+            Request::Reload {
+                force: false,
+                dry_run: false,
+            },
+        ),
+        (
+            "reload --force",
+            Request::Reload {
+                force: true,
+                dry_run: false,
+            },
+        ),
+        (
+            "reload --dry-run",
+            Request::Reload {
+                force: false,
+                dry_run: true,
+            },
+        ),
+    ] {
+        let lbd = obedient();
+        lbd.lbctl(line).assert().success();
+        assert_eq!(lbd.heard(), [wanted], "{line}");
+    }
+}
+
+#[test]
+fn what_changed_is_data_and_warnings_are_words() {
+    let output = obedient().lbctl("real drain web rs1").assert().success();
+    assert_eq!(text(&output.get_output().stdout), "web/rs1: as you wish\n");
+    assert_eq!(
+        text(&output.get_output().stderr),
+        "warning: only one real is left\n"
+    );
+}
+
+#[test]
+fn a_dry_run_says_much_and_changes_nothing() {
+    for (line, words) in [
+        (
+            "real drain web rs1 --dry-run",
+            "its 1,222 flows would finish",
+        ),
+        (
+            "real drain web rs1 --dry-run --wait",
+            "its 1,222 flows would finish",
+        ),
+        ("real enable web rs1 --dry-run", "it is so already"),
+        ("real disable web rs1 --dry-run", "would be treated as dead"),
+        (
+            "real set web rs1 --weight 5 --dry-run",
+            "would become 5 (it is 1)",
+        ),
+        ("vip release 192.0.2.10 --dry-run", "now announced"),
+        ("vip take 2001:db8::10 --dry-run", "now conflict"),
+    ] {
+        let lbd = obedient();
+        let output = lbd.lbctl(line).assert().success();
+        let said = text(&output.get_output().stderr);
+        assert!(said.contains(words), "{line}: {said}");
+        assert!(
+            lbd.heard().iter().all(|request| !request.changes()),
+            "{line}"
+        );
+    }
+    obedient()
+        .lbctl("vip take 192.0.2.99 --dry-run")
+        .assert()
+        .code(3);
+}
+
+#[test]
+fn filters_reach_lbd_and_a_cut_listing_says_so() {
+    let lbd = obedient();
+    let line = "flows --service 192.0.2.10:443/tcp --real rs1 --client 198.51.100.0/24 --limit 5";
+    let output = lbd.lbctl(line).assert().success();
+    assert!(text(&output.get_output().stderr).contains("--limit"));
+    let heard = lbd.heard();
+    let [Request::Flows { filter }] = heard.as_slice() else {
+        panic!("{heard:?}")
+    };
+    assert_eq!(filter.service, Some("192.0.2.10:443/tcp".into()));
+    assert_eq!(filter.real, Some("rs1".into()));
+    assert_eq!(filter.client, Some("198.51.100.0/24".parse().unwrap()));
+    assert_eq!(filter.limit, Some(5));
+}
+
+/// Answers `SetReal`, then `Real` with one flow count after another; the last one stays.
+fn draining(mut flows: Vec<u64>, admin: Admin) -> FakeLbd {
+    FakeLbd::new(move |request| {
+        let mut real = status().services.remove(0).reals.remove(0);
+        Ok(match request {
+            Request::Real { .. } => {
+                real.admin = admin;
+                real.flows = if flows.len() > 1 {
+                    flows.remove(0)
+                } else {
+                    flows[0]
+                };
+                Response::Real(Box::new(real))
+            }
+            _ => Response::Changed(Box::new(ChangeView {
+                service: "web".into(),
+                changes: vec!["draining".into()],
+                generation: 42,
+                warnings: vec![],
+                real,
+            })),
+        })
+    })
+}
+
+/// T18
+#[test]
+fn t18_drain_waits_for_the_last_flow() {
+    let lbd = draining(vec![1500, 2, 0], Admin::Drain);
+    let output = lbd
+        .lbctl("real drain web rs1 --wait --timeout 1m")
+        .assert()
+        .success();
+    assert_eq!(
+        text(&output.get_output().stderr),
+        "rs1 has 1,500 flows left\nrs1 has 2 flows left\nrs1 is empty\n"
+    );
+}
+
+/// T18
+#[test]
+fn t18_drain_gives_up_when_the_time_is_up() {
+    let lbd = draining(vec![3], Admin::Drain);
+    let output = lbd
+        .lbctl("real drain web rs1 --wait --timeout 600ms")
+        .assert()
+        .code(7);
+    let said = text(&output.get_output().stderr);
+    assert!(
+        said.contains("error: 3 flows of rs1 still run after 600ms"),
+        "{said}"
+    );
+    assert!(said.contains("stays draining"), "{said}");
+}
+
+#[test]
+fn a_drain_that_somebody_ends_is_a_conflict() {
+    let lbd = draining(vec![3], Admin::Enabled);
+    let output = lbd.lbctl("real drain web rs1 --wait").assert().code(4);
+    assert!(text(&output.get_output().stderr).contains("no longer draining"));
+}
+
+#[test]
+fn refusals_have_their_exit_codes() {
+    for (code, exit) in [
+        (ErrorCode::BadRequest, 2),
+        (ErrorCode::NotFound, 3),
+        (ErrorCode::Conflict, 4),
+        (ErrorCode::NotPermitted, 6),
+        (ErrorCode::Timeout, 7),
+        (ErrorCode::Internal, 1),
+        (ErrorCode::BadConfig, 78),
+    ] {
+        let lbd = FakeLbd::new(move |_| {
+            Err(ApiError::new(code, "it is so\x1b")
+                .hint("do this")
+                .detail("line 1\nline 2"))
+        });
+        let output = lbd.lbctl("reload").assert().code(exit);
+        let said = text(&output.get_output().stderr);
+        assert_eq!(
+            said,
+            "line 1\nline 2\nerror: it is so\\u{1b}\nhint:  do this\n"
+        );
+        assert!(output.get_output().stdout.is_empty());
+    }
+}
+
+#[test]
+fn an_absent_lbd_is_told_apart() {
+    let output = lbctl("--socket /nowhere/lbd.sock status").assert().code(5);
+    let said = text(&output.get_output().stderr);
+    assert!(said.contains("/nowhere/lbd.sock"), "{said}");
+    assert!(said.contains("systemctl status lbd"), "{said}");
+}
+
+#[test]
+fn t60b_whatever_answers_there_does_no_harm() {
+    for answer in [
+        "",
+        "SSH-2.0-OpenSSH_9.2\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}",
+        "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n<html",
+        "HTTP/1.1 500 Oh\r\ncontent-length: 4\r\n\r\nnope",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+    ] {
+        let lbd = FakeLbd::raw(move |_| answer.to_string());
+        let output = lbd.lbctl("status").assert().code(5);
+        let said = text(&output.get_output().stderr);
+        assert!(
+            said.starts_with("error: no usable answer on "),
+            "{answer}: {said}"
+        );
+    }
+}
+
+#[test]
+fn health_is_an_exit_code() {
+    obedient().lbctl("health").assert().code(0);
+    obedient().lbctl("health --service web").assert().code(0);
+    let sick = FakeLbd::new(|request| {
+        let mut status = status();
+        status.ready = false;
+        status.services[0].state = lbcore::api::ServiceState::Down;
+        Ok(match request {
+            Request::Service { .. } => Response::Service(Box::new(status.services.remove(0))),
+            _ => Response::Status(Box::new(status)),
+        })
+    });
+    let output = sick.lbctl("health").assert().code(1);
+    assert!(text(&output.get_output().stdout).starts_with("not serving: not ready: "));
+    sick.lbctl("health --service web -o json").assert().code(1);
+}
+
+#[test]
+fn watching_shows_it_again() {
+    let lbd = obedient();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_lbctl"))
+        .args(["status", "-w", "100ms", "--socket"])
+        .arg(lbd.socket())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let shown = lines
+        .map_while(Result::ok)
+        .filter(|line| line.starts_with("lbd 0.1.0"))
+        .take(3);
+    assert_eq!(shown.count(), 3);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn who_stops_reading_is_not_shouted_at() {
+    let lbd = obedient();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_lbctl"))
+        .args(["status", "-w", "100ms", "--socket"])
+        .arg(lbd.socket())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let Output { status, stderr, .. } = child.wait_with_output().unwrap();
+    assert_eq!((status.code(), text(&stderr).as_str()), (Some(1), ""));
+}
