@@ -9,6 +9,7 @@
 //! | 3 | [`daemon`] |
 
 pub mod live;
+pub mod log;
 #[allow(unsafe_code)]
 pub mod sys;
 

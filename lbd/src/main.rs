@@ -1,3 +1,91 @@
-//! `lbd`: parse, set up logging, run.
+//! `lbd`: parse the command line, then run.
 
-fn main() {}
+mod args;
+
+use args::{Args, Command};
+use clap::Parser;
+use lbcore::config;
+use lbd::daemon::{self, Options, StartError};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("control")
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("lbd: no threads: {error}");
+            return ExitCode::from(71);
+        }
+    };
+    runtime.block_on(async {
+        match &args.command {
+            Some(Command::Cleanup { dry_run }) => cleanup(&args, *dry_run).await,
+            None if args.check => check(&args).await,
+            None => run(args).await,
+        }
+    })
+}
+
+async fn run(args: Args) -> ExitCode {
+    let options = Options {
+        config: args.config,
+        strict: args.strict,
+        force: args.force,
+    };
+    match daemon::run(options).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lbd: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+async fn check(args: &Args) -> ExitCode {
+    match daemon::check_file(&args.config, args.host, args.force).await {
+        Ok(loaded) => {
+            loaded
+                .warnings
+                .iter()
+                .for_each(|warning| eprintln!("warning: {warning}"));
+            eprintln!("{}: good", args.config.display());
+            ExitCode::SUCCESS
+        }
+        Err(refused) => {
+            let error = StartError::Config(refused);
+            eprintln!("{}", error.to_string().trim_end());
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+async fn cleanup(args: &Args, dry_run: bool) -> ExitCode {
+    // Without a readable file, leftovers are looked for in the default places.
+    let config = match daemon::check_file(&args.config, false, false).await {
+        Ok(loaded) => loaded.config,
+        Err(_) => config::Config {
+            lbd: config::Lbd::default(),
+            network: config::Network::default(),
+            services: Vec::new(),
+        },
+    };
+    let (done, failed) = daemon::cleanup(&config, dry_run).await;
+    let verb = if dry_run { "would remove" } else { "removed" };
+    done.iter().for_each(|what| println!("{verb}: {what}"));
+    if done.is_empty() && failed.is_empty() {
+        println!("nothing to remove");
+    }
+    failed
+        .iter()
+        .for_each(|what| eprintln!("lbd: not removed: {what}"));
+    if failed.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(71)
+    }
+}

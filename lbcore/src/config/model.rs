@@ -155,6 +155,17 @@ pub enum Admin {
     Disabled,
 }
 
+impl Admin {
+    /// The word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Admin::Enabled => "enabled",
+            Admin::Drain => "drain",
+            Admin::Disabled => "disabled",
+        }
+    }
+}
+
 /// `on_dead`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

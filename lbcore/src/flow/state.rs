@@ -42,6 +42,20 @@ impl State {
         })
     }
 
+    /// The word listings show.
+    pub fn word(self) -> &'static str {
+        match self {
+            State::SynRecv => "syn_recv",
+            State::Established => "established",
+            State::FinWait => "fin_wait",
+            State::TimeWait => "time_wait",
+            State::Close => "close",
+            State::Adopted => "adopted",
+            State::Udp => "udp",
+            State::UdpNew => "udp_new",
+        }
+    }
+
     /// The state of a flow whose first packet this is. `None` for a RST: what it would end is not
     /// there.
     #[inline]

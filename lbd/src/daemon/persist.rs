@@ -155,7 +155,12 @@ impl Places {
     /// # Errors
     /// What the kernel says.
     pub fn save_overrides(&self, overrides: &Overrides) -> io::Result<()> {
-        replace(&self.overrides(), &serde_json::to_vec_pretty(overrides)?, 0o600, true)
+        replace(
+            &self.overrides(),
+            &serde_json::to_vec_pretty(overrides)?,
+            0o600,
+            true,
+        )
     }
 
     /// Keeps the text of a configuration that was put in force.
@@ -201,7 +206,8 @@ impl Places {
             return wrong("not a hash key");
         }
         if about.mode() & 0o077 != 0 {
-            fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(|e| at(path, e))?;
+            fs::set_permissions(path, fs::Permissions::from_mode(0o600))
+                .map_err(|e| at(path, e))?;
             tracing::warn!(path = %path.display(), "the hash key was readable by others; mode is 0600 now");
         }
         let mut bytes = [0; 16];
@@ -279,17 +285,27 @@ mod tests {
         assert_eq!(places.hash_key().unwrap(), key);
         fs::set_permissions(&places.hash_key, fs::Permissions::from_mode(0o644)).unwrap();
         assert_eq!(places.hash_key().unwrap(), key);
-        assert_eq!(fs::metadata(&places.hash_key).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::metadata(&places.hash_key).unwrap().mode() & 0o777,
+            0o600
+        );
         fs::write(&places.hash_key, "short").unwrap();
         let said = places.hash_key().unwrap_err().to_string();
-        assert!(said.contains("not a hash key") && said.contains("remove the file"), "{said}");
+        assert!(
+            said.contains("not a hash key") && said.contains("remove the file"),
+            "{said}"
+        );
     }
 
     #[test]
     fn t21_a_damaged_set_is_refused_in_words_and_nothing_panics() {
         let (_dir, places) = places();
         assert_eq!(places.load_set(), (None, None));
-        let set = Set { key_fingerprint: "9f".into(), generation: 7, ..Set::default() };
+        let set = Set {
+            key_fingerprint: "9f".into(),
+            generation: 7,
+            ..Set::default()
+        };
         places.save_set(&set).unwrap();
         assert_eq!(places.load_set(), (Some(set), None));
         let whole = fs::read(places.set()).unwrap();
@@ -308,11 +324,18 @@ mod tests {
         let (_dir, places) = places();
         let mut overrides = Overrides::default();
         let real = RealOverride {
-            admin: Some(Changed { running: Admin::Drain, file: Admin::Enabled }),
+            admin: Some(Changed {
+                running: Admin::Drain,
+                file: Admin::Enabled,
+            }),
             weight: None,
         };
         let address = "192.0.2.21".parse().unwrap();
-        overrides.reals.entry("web".into()).or_default().insert(address, real);
+        overrides
+            .reals
+            .entry("web".into())
+            .or_default()
+            .insert(address, real);
         places.save_overrides(&overrides).unwrap();
         assert_eq!(places.load_overrides(), (overrides, None));
     }

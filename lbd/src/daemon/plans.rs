@@ -17,7 +17,9 @@ use std::sync::Arc;
 pub fn targets(world: &World) -> Vec<Target> {
     let mut targets = Vec::new();
     for service in &world.config.services {
-        let Some(default_port) = service.ports.first() else { continue };
+        let Some(default_port) = service.ports.first() else {
+            continue;
+        };
         for real in &service.reals {
             let id = world.registry.known_real(&service.name, real.address, 0);
             let Some((id, facts)) = id.and_then(|id| Some((id, world.reals.get(&id)?))) else {
@@ -45,10 +47,16 @@ pub fn targets(world: &World) -> Vec<Target> {
 /// Whose MAC is to be known: every real, sorry server and lingering real, once each.
 pub fn neighbors(world: &World) -> NeighborPlan {
     let mut wanted: BTreeMap<IpAddr, neigh::Wanted> = BTreeMap::new();
-    let plain = |address| neigh::Wanted { address, interface: None, mac: None };
+    let plain = |address| neigh::Wanted {
+        address,
+        interface: None,
+        mac: None,
+    };
     for service in world.services() {
         for real in &service.reals {
-            let entry = wanted.entry(real.address).or_insert_with(|| plain(real.address));
+            let entry = wanted
+                .entry(real.address)
+                .or_insert_with(|| plain(real.address));
             entry.interface = entry.interface.take().or_else(|| real.interface.clone());
             entry.mac = entry.mac.or(real.mac);
         }
@@ -82,10 +90,19 @@ pub fn vips(world: &World, table: &ServiceTable) -> VipPlan {
     for (vip, (announce, healthy)) in by_vip {
         for interface in vip::interfaces_for(vip, &world.links, configured) {
             let held = world.overrides.vips.get(&vip).copied().unwrap_or_default();
-            wanted.push(vip::Wanted { vip, interface, announce, healthy, held });
+            wanted.push(vip::Wanted {
+                vip,
+                interface,
+                announce,
+                healthy,
+                held,
+            });
         }
     }
-    VipPlan { vips: wanted, reals: Arc::new(real_macs(world)) }
+    VipPlan {
+        vips: wanted,
+        reals: Arc::new(real_macs(world)),
+    }
 }
 
 fn most_willing(a: Announce, b: Announce) -> Announce {
@@ -100,7 +117,10 @@ fn real_macs(world: &World) -> BTreeMap<MacAddr, String> {
     let reals = world.services().flat_map(|s| &s.reals);
     let known = |real: &lbcore::config::Real| match world.ways.get(&real.address) {
         Some(Way::Known { mac, .. }) => Some((*mac, real.name.clone())),
-        Some(Way::Silent { last: Some((_, mac)), .. }) => Some((*mac, real.name.clone())),
+        Some(Way::Silent {
+            last: Some((_, mac)),
+            ..
+        }) => Some((*mac, real.name.clone())),
         _ => None,
     };
     reals.filter_map(known).collect()
@@ -108,17 +128,20 @@ fn real_macs(world: &World) -> BTreeMap<MacAddr, String> {
 
 /// What this host's own stack is to be silent about.
 pub fn guard(world: &World, table: &ServiceTable) -> GuardPlan {
-    let endpoints: BTreeSet<_> =
-        table.services.iter().flat_map(|s| s.keys.iter().copied()).collect();
-    GuardPlan {
-        interfaces: world.config.network.interfaces.clone(),
-        endpoints: endpoints.into_iter().collect(),
-    }
+    let endpoints = table
+        .services
+        .iter()
+        .flat_map(|s| s.keys.iter().copied())
+        .collect();
+    GuardPlan::new(world.config.network.interfaces.clone(), endpoints)
 }
 
 /// What receive filters are to let through.
 pub fn filter(table: &ServiceTable) -> Vec<IpAddr> {
-    let vips: BTreeSet<IpAddr> =
-        table.services.iter().flat_map(|s| s.keys.iter().map(|k| k.vip.ip())).collect();
+    let vips: BTreeSet<IpAddr> = table
+        .services
+        .iter()
+        .flat_map(|s| s.keys.iter().map(|k| k.vip.ip()))
+        .collect();
     vips.into_iter().collect()
 }

@@ -11,8 +11,8 @@ use super::reload::{self, Loaded, Refused};
 use super::watchdog;
 use super::world::World;
 use crate::control::{Access, Ask, Readiness};
-use crate::guard::GuardPlan;
-use crate::live::event::{Event, Link};
+use crate::guard::{GuardPlan, GuardState};
+use crate::live::event::Event;
 use crate::live::{Live, WorkerState};
 use crate::neigh::NeighborPlan;
 use crate::probe::{Board, Target};
@@ -51,9 +51,7 @@ pub struct Outlets {
     /// What the host's stack is to be silent about.
     pub guard: watch::Sender<Arc<GuardPlan>>,
     /// The guard in force.
-    pub guarded: watch::Receiver<Arc<GuardPlan>>,
-    /// The host's interfaces, for all rooms.
-    pub links: watch::Receiver<Arc<Vec<Link>>>,
+    pub guarded: watch::Receiver<GuardState>,
     /// Who may use the control socket.
     pub access: watch::Sender<Arc<Access>>,
     /// Where metrics are served.
@@ -151,7 +149,10 @@ impl Reconciler {
     /// Ready to run; nothing is published yet.
     pub fn new(begin: Beginning) -> Self {
         let now = SystemTime::now();
-        let mut tallies = Tallies { last_success: Some(now), ..Tallies::default() };
+        let mut tallies = Tallies {
+            last_success: Some(now),
+            ..Tallies::default()
+        };
         let mut standing_warnings = begin.warnings;
         let last_good_in_use = begin.fallback.is_some();
         if let Some(refused) = &begin.fallback {
@@ -183,6 +184,17 @@ impl Reconciler {
             announced_ready: false,
             notifier: begin.notifier,
             dirty: false,
+        }
+    }
+
+    /// Before anything runs: drops what the file overrules, and keeps its text as the last good
+    /// one, unless it is that already.
+    pub fn begin(&mut self, text: &str) {
+        self.forget_overruled();
+        if !self.last_good_in_use
+            && let Err(error) = self.places.save_last_good(text)
+        {
+            warn!(%error, "the last good configuration could not be kept");
         }
     }
 
@@ -263,9 +275,9 @@ impl Reconciler {
         let now = clock::now();
         let generation = self.generation + 1;
         let rings = &mut self.rings;
-        let compiled = self
-            .world
-            .with_inputs(&self.live.loads, now, |inputs| compile(inputs, rings, generation));
+        let compiled = self.world.with_inputs(&self.live.loads, now, |inputs| {
+            compile(inputs, rings, generation)
+        });
         let compiled = match compiled {
             Ok(compiled) => compiled,
             Err(exhausted) => {
@@ -302,10 +314,23 @@ impl Reconciler {
         }
         let plan = Arc::new(plan);
         self.out.guard.send_replace(plan.clone());
-        let in_force = self.out.guarded.wait_for(|applied| **applied == *plan);
-        if tokio::time::timeout(IN_FORCE_WITHIN, in_force).await.is_err() {
+        let settled = self.out.guarded.wait_for(|state| {
+            state.trouble.is_some() || state.in_force.as_ref().is_some_and(|p| **p == *plan)
+        });
+        if tokio::time::timeout(IN_FORCE_WITHIN, settled)
+            .await
+            .is_err()
+        {
             warn!("the guard is not in force yet: this host may answer for its own VIPs itself");
         }
+    }
+
+    /// Why the guard is not in force, for `status`.
+    pub(super) fn guard_trouble(&self) -> Option<String> {
+        let trouble = self.out.guarded.borrow().trouble.clone()?;
+        Some(format!(
+            "the guard is not in force, this host may answer for VIPs itself: {trouble}"
+        ))
     }
 
     fn tell_transition(
@@ -314,7 +339,9 @@ impl Reconciler {
         id: RealId,
         before: Option<RealState>,
     ) {
-        let Some((service, member)) = table.member(id) else { return };
+        let Some((service, member)) = table.member(id) else {
+            return;
+        };
         let tally = self.tallies.transitions.entry(id).or_default();
         *tally.entry(member.state.word()).or_default() += 1;
         info!(
@@ -330,7 +357,10 @@ impl Reconciler {
 
     /// Whether lbd forwards and every real was judged once (or had its time).
     pub(super) fn readiness(&self) -> Readiness {
-        let not = |reason: String| Readiness { ready: false, reason };
+        let not = |reason: String| Readiness {
+            ready: false,
+            reason,
+        };
         for worker in self.live.workers() {
             if let WorkerState::Waiting(why) = worker.state() {
                 return not(format!("{}: {why}", worker.interface));
@@ -351,7 +381,10 @@ impl Reconciler {
                 return not(format!("waiting for the first check of {waiting} reals"));
             }
         }
-        Readiness { ready: true, reason: "forwarding".to_owned() }
+        Readiness {
+            ready: true,
+            reason: "forwarding".to_owned(),
+        }
     }
 
     async fn reload_unattended(&mut self, trigger: Trigger) {
@@ -390,13 +423,25 @@ impl Reconciler {
                 let changes = reloaded.changes.len();
                 let message = format!("{changes} changes");
                 self.tallies.last_reload = Some((now, true, message));
-                info!(by, revision = self.revision, changes, "configuration reloaded");
-                reloaded.changes.iter().for_each(|change| info!(change, "reload"));
+                info!(
+                    by,
+                    revision = self.revision,
+                    changes,
+                    "configuration reloaded"
+                );
+                reloaded
+                    .changes
+                    .iter()
+                    .for_each(|change| info!(change, "reload"));
             }
             Err(refused) => {
                 self.tallies.reloads_refused += 1;
                 self.tallies.last_reload = Some((now, false, refused.summary.clone()));
-                error!(by, reason = refused.summary, "reload refused; nothing was changed");
+                error!(
+                    by,
+                    reason = refused.summary,
+                    "reload refused; nothing was changed"
+                );
                 if !refused.detail.is_empty() {
                     error!("{}", refused.detail.trim_end());
                 }
@@ -414,7 +459,12 @@ impl Reconciler {
         self.check_host(&loaded.config, force).await?;
         let reloaded = Reloaded {
             changes: diff.changes.iter().map(ToString::to_string).collect(),
-            warnings: loaded.warnings.iter().cloned().chain(needs_restart(&diff)).collect(),
+            warnings: loaded
+                .warnings
+                .iter()
+                .cloned()
+                .chain(needs_restart(&diff))
+                .collect(),
         };
         if dry_run {
             return Ok(reloaded);
@@ -505,9 +555,9 @@ fn needs_restart(diff: &Diff) -> Vec<String> {
     diff.changes
         .iter()
         .filter_map(|change| match change {
-            config::Change::Key { path, .. } if AT_START_ONLY.contains(&path.as_str()) => {
-                Some(format!("{path} is read at start only: restart lbd to use the new value"))
-            }
+            config::Change::Key { path, .. } if AT_START_ONLY.contains(&path.as_str()) => Some(
+                format!("{path} is read at start only: restart lbd to use the new value"),
+            ),
             _ => None,
         })
         .collect()
@@ -521,7 +571,10 @@ pub(super) fn access_of(config: &Config) -> (Access, Vec<String>) {
 /// By then every check has had its first answer.
 fn longest_first_check(config: &Config) -> Duration {
     let checks = config.services.iter().flat_map(|s| &s.checks);
-    checks.map(|c| c.interval + c.timeout).max().unwrap_or_default()
+    checks
+        .map(|c| c.interval + c.timeout)
+        .max()
+        .unwrap_or_default()
 }
 
 fn send_if_new<T: PartialEq>(to: &watch::Sender<Arc<T>>, new: T) {

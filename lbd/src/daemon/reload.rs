@@ -44,11 +44,17 @@ pub fn load(path: &Path) -> Result<Loaded, Refused> {
         Ok(checked) => Ok(Loaded {
             config: checked.config,
             text: String::from_utf8_lossy(&bytes).into_owned(),
-            warnings: checked.warnings.iter().map(|w| format!("{name}:{w}")).collect(),
+            warnings: checked
+                .warnings
+                .iter()
+                .map(|w| format!("{name}:{w}"))
+                .collect(),
         }),
-        Err(errors) => {
-            Err(Refused { summary: summary(&name, &errors), detail: report.text, file_at_fault: true })
-        }
+        Err(errors) => Err(Refused {
+            summary: summary(&name, &errors),
+            detail: report.text,
+            file_at_fault: true,
+        }),
     }
 }
 
@@ -63,7 +69,9 @@ fn summary(name: &str, errors: &[ConfigError]) -> String {
 /// At most one byte more than is accepted: the check says the rest.
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    File::open(path)?
+        .take(MAX_BYTES as u64 + 1)
+        .read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

@@ -9,5 +9,7 @@ const SILENT_MS: u64 = 5_000;
 /// Whether every worker has said so lately. One that never began counts from lbd's start by its
 /// first beat.
 pub fn workers_live(live: &Live, now: Tick) -> bool {
-    live.workers().iter().all(|w| w.last_beat() == Tick(0) || now.since(w.last_beat()) < SILENT_MS)
+    live.workers()
+        .iter()
+        .all(|w| w.last_beat() == Tick(0) || now.since(w.last_beat()) < SILENT_MS)
 }

@@ -103,10 +103,14 @@ impl World {
             })
         };
         let free = |of: &config::Service| {
-            of.vips.iter().all(|vip| of.ports.iter().all(|port| !now_served(vip, port, of)))
+            of.vips
+                .iter()
+                .all(|vip| of.ports.iter().all(|port| !now_served(vip, port, of)))
         };
         let has_flows = |of: &config::Service| {
-            self.registry.reals_of(&of.name).any(|(_, real)| loads.flows(real) > 0)
+            self.registry
+                .reals_of(&of.name)
+                .any(|(_, real)| loads.flows(real) > 0)
         };
         let named = |name: &str| self.config.services.iter().any(|s| s.name == name);
         let gone = old.services.iter().chain(&self.lingering);
@@ -118,14 +122,22 @@ impl World {
 
     /// The operator's wish in force for one real: changed by command, else the file's.
     pub fn admin_of(&self, service: &config::Service, real: &config::Real) -> config::Admin {
-        let changed = self.overrides.reals.get(&service.name).and_then(|r| r.get(&real.address));
-        changed.and_then(|c| c.admin).map_or(real.admin, |c| c.running)
+        let changed = self
+            .overrides
+            .reals
+            .get(&service.name)
+            .and_then(|r| r.get(&real.address));
+        changed
+            .and_then(|c| c.admin)
+            .map_or(real.admin, |c| c.running)
     }
 
     /// Takes news of a real's checks. True if it changes anything now.
     pub fn hear_health(&mut self, news: HealthNews, now: Tick) -> bool {
         let holding = news.state == HealthState::Down && self.trouble_is_ours(now);
-        let Some(facts) = self.reals.get_mut(&news.real) else { return false };
+        let Some(facts) = self.reals.get_mut(&news.real) else {
+            return false;
+        };
         if facts.epoch != news.epoch {
             return false;
         }
@@ -141,11 +153,15 @@ impl World {
     /// Whether a failed check may be our own link's fault: no carrier, or only just again.
     fn trouble_is_ours(&self, now: Tick) -> bool {
         let holddown = self.config.network.link_holddown;
-        self.config.network.interfaces.iter().any(|name| match self.carrier_since.get(name) {
-            Some(Some(since)) => now < *since + holddown,
-            Some(None) => true,
-            None => false,
-        })
+        self.config
+            .network
+            .interfaces
+            .iter()
+            .any(|name| match self.carrier_since.get(name) {
+                Some(Some(since)) => now < *since + holddown,
+                Some(None) => true,
+                None => false,
+            })
     }
 
     /// Failures that were on hold and that nothing took back: they count now. True if there were.
@@ -154,7 +170,11 @@ impl World {
             return false;
         }
         let held = std::mem::take(&mut self.held);
-        held.into_values().fold(false, |any, news| self.hear_health(news, now) || any)
+        let mut any = false;
+        for news in held.into_values() {
+            any |= self.hear_health(news, now);
+        }
+        any
     }
 
     /// Takes news of the host's interfaces.
@@ -185,7 +205,11 @@ impl World {
         let way = match news.reach {
             Reach::Neighbor { ifindex, mac } => Way::Known { ifindex, mac },
             Reach::Unresolved { ifindex } => {
-                let asked = if news.address.is_ipv4() { "ARP" } else { "neighbour solicitation" };
+                let asked = if news.address.is_ipv4() {
+                    "ARP"
+                } else {
+                    "neighbour solicitation"
+                };
                 let on = self.link_name(ifindex).unwrap_or("its interface");
                 let reason = format!("{} does not answer {asked} on {on}", news.address);
                 Way::Silent { last, reason }
@@ -198,7 +222,10 @@ impl World {
     }
 
     fn link_name(&self, ifindex: u32) -> Option<&str> {
-        self.links.iter().find(|l| l.ifindex == ifindex).map(|l| l.name.as_str())
+        self.links
+            .iter()
+            .find(|l| l.ifindex == ifindex)
+            .map(|l| l.name.as_str())
     }
 
     /// The interfaces of the configuration that are there now.
@@ -206,9 +233,20 @@ impl World {
         let of = |(slot, name): (usize, &String)| {
             let link = self.links.iter().find(|l| l.name == *name)?;
             let (ifindex, mac) = (link.ifindex, link.mac);
-            Some(Interface { slot, ifindex, name: name.clone(), mac })
+            Some(Interface {
+                slot,
+                ifindex,
+                name: name.clone(),
+                mac,
+            })
         };
-        self.config.network.interfaces.iter().enumerate().filter_map(of).collect()
+        self.config
+            .network
+            .interfaces
+            .iter()
+            .enumerate()
+            .filter_map(of)
+            .collect()
     }
 
     /// The inputs of the next snapshot. Gives ids to whoever has none.
@@ -223,12 +261,20 @@ impl World {
         now: Tick,
     ) -> Result<Inputs<'a>, Exhausted> {
         let mut services = Vec::new();
-        for (service, gone) in
-            config.services.iter().map(|s| (s, false)).chain(lingering.iter().map(|s| (s, true)))
+        for (service, gone) in config
+            .services
+            .iter()
+            .map(|s| (s, false))
+            .chain(lingering.iter().map(|s| (s, true)))
         {
             services.push(rest.service(service, gone)?);
         }
-        Ok(Inputs { key, services, interfaces: rest.interfaces.clone(), now })
+        Ok(Inputs {
+            key,
+            services,
+            interfaces: rest.interfaces.clone(),
+            now,
+        })
     }
 
     /// Compiles the next snapshot's inputs and hands them to `with`.
@@ -269,7 +315,9 @@ impl World {
                 self.last_good.insert(service.id, good.collect());
             }
             for member in &service.members {
-                let Some(facts) = self.reals.get_mut(&member.id) else { continue };
+                let Some(facts) = self.reals.get_mut(&member.id) else {
+                    continue;
+                };
                 let before = facts.last.map(|(state, _)| state);
                 if before != Some(member.state) {
                     facts.last = Some((member.state, now));
@@ -286,7 +334,13 @@ impl World {
         let health = self.reals.iter().filter_map(|(id, facts)| {
             let (state, reason) = facts.health.as_ref()?;
             let health = health_of(*state);
-            Some((id.0, RememberedHealth { health, reason: reason.clone() }))
+            Some((
+                id.0,
+                RememberedHealth {
+                    health,
+                    reason: reason.clone(),
+                },
+            ))
         });
         Set {
             key_fingerprint: self.key.fingerprint(),
@@ -307,10 +361,16 @@ impl World {
         let (config, lingering) = (&self.config, &mut self.lingering);
         let before = lingering.len();
         lingering.retain(|service| {
-            self.registry.reals_of(&service.name).any(|(_, real)| loads.flows(real) > 0)
+            self.registry
+                .reals_of(&service.name)
+                .any(|(_, real)| loads.flows(real) > 0)
         });
         let kept = |name: &str| {
-            config.services.iter().chain(lingering.iter()).find(|s| s.name == *name)
+            config
+                .services
+                .iter()
+                .chain(lingering.iter())
+                .find(|s| s.name == *name)
         };
         let gone: Vec<RealId> = self
             .registry
@@ -392,7 +452,11 @@ impl Known<'_> {
         gone: bool,
     ) -> Result<ServiceInput<'c>, Exhausted> {
         let id = self.registry.service(&service.name)?;
-        let admin = if gone { config::Admin::Drain } else { service.admin };
+        let admin = if gone {
+            config::Admin::Drain
+        } else {
+            service.admin
+        };
         let checked = !service.checks.is_empty();
         let mut reals = Vec::with_capacity(service.reals.len() + 1);
         for real in &service.reals {
@@ -417,7 +481,12 @@ impl Known<'_> {
             input.sorry = true;
             reals.push(input);
         }
-        Ok(ServiceInput { id, config: service, admin, reals })
+        Ok(ServiceInput {
+            id,
+            config: service,
+            admin,
+            reals,
+        })
     }
 
     /// Reals that were removed while they had flows.
@@ -456,7 +525,10 @@ impl Known<'_> {
         checked: bool,
     ) -> Result<RealInput, Exhausted> {
         let (id, epoch) = self.registry.real(&service.name, address, 0)?;
-        let facts = self.reals.entry(id).or_insert_with(|| RealFacts::new(epoch, name));
+        let facts = self
+            .reals
+            .entry(id)
+            .or_insert_with(|| RealFacts::new(epoch, name));
         if facts.epoch != epoch {
             *facts = RealFacts::new(epoch, name);
         }
@@ -482,7 +554,10 @@ impl Known<'_> {
             health_reason,
             way: self.ways.get(&address).cloned().unwrap_or(Way::Unknown),
             last: facts.last,
-            last_good: self.last_good.get(&service_id).is_some_and(|set| set.contains(&id)),
+            last_good: self
+                .last_good
+                .get(&service_id)
+                .is_some_and(|set| set.contains(&id)),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Thin wrappers over system calls: the only room with `unsafe`, each block with its reason.
 
 pub mod affinity;
+pub mod capability;
 pub mod clock;
 pub mod ethtool;
 pub mod link_socket;

@@ -57,6 +57,17 @@ pub enum Eviction {
     Opening,
 }
 
+impl Eviction {
+    /// The word, a metric label.
+    pub fn word(self) -> &'static str {
+        match self {
+            Eviction::Expired => "expired",
+            Eviction::Closing => "closing",
+            Eviction::Opening => "opening",
+        }
+    }
+}
+
 impl<'m> FlowTable<'m> {
     /// Remembers a flow. Where all candidate slots are taken, a flow makes room for it: one that
     /// `is_expired` says is over, else the oldest closing one, else the oldest of which only the

@@ -1,0 +1,57 @@
+//! The command line of lbd.
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+/// A layer-4 load balancer that never hides the client.
+///
+/// Runs in the foreground and logs to stderr (or to journald under systemd). SIGHUP reloads the
+/// configuration, SIGTERM stops and takes everything down, SIGUSR2 stops and leaves guard and flow
+/// table for the next lbd.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Exit codes: 0 stopped in order, 69 something needed is missing, 71 system \
+                  error, 77 missing capability, 78 bad configuration."
+)]
+pub struct Args {
+    /// The configuration file
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/etc/lbd/lbd.toml",
+        global = true
+    )]
+    pub config: PathBuf,
+
+    /// Only check the file: exit 0 if it is good, 78 if not
+    #[arg(long)]
+    pub check: bool,
+
+    /// With --check: also compare it with this host's addresses and listeners
+    #[arg(long, requires = "check")]
+    pub host: bool,
+
+    /// A bad file is the end (exit 78), instead of a start with the last good configuration
+    #[arg(long)]
+    pub strict: bool,
+
+    /// Serve a VIP:port on which this host itself listens, or its only address
+    #[arg(long)]
+    pub force: bool,
+
+    /// What to do instead of running
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What lbd can do beside running.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Remove what any lbd has left on this host (nft guard, neighbour entries, files in run_dir)
+    Cleanup {
+        /// Only say what would be removed
+        #[arg(long)]
+        dry_run: bool,
+    },
+}

@@ -1,0 +1,406 @@
+//! Start: privilege first, then what the last lbd left, then the rooms, then traffic. Stop: the
+//! other way round.
+
+use super::Options;
+use super::notify::Notifier;
+use super::persist::{Places, Set};
+use super::reconciler::{Beginning, Outlets, Reconciler, access_of};
+use super::reload::{self, Loaded, Refused};
+use super::signals::{Signals, Stop};
+use super::watch_file;
+use super::world::World;
+use crate::control::{self, metrics, server::Server};
+use crate::dataplane::{Packets, Pool, workers_for};
+use crate::guard::{self, GuardPlan, GuardState};
+use crate::live::{Event, Live, WorkerShared};
+use crate::neigh;
+use crate::probe::{self, Board};
+use crate::sys::{capability, clock, shared_file};
+use crate::{link, vip};
+use lbcore::config::{Config, Network};
+use lbcore::flow::FlowTable;
+use lbcore::net::HashKey;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+
+/// News that may wait for the reconciler: more than all reals of a large set at once; senders wait
+/// beyond it.
+const EVENT_QUEUE: usize = 4096;
+
+/// Suspects that may wait for the neighbour room: one a real is enough.
+const SUSPECT_QUEUE: usize = 1024;
+
+/// Why lbd cannot start; each kind has an exit code.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// 78
+    #[error("{}", if .0.detail.is_empty() { &.0.summary } else { &.0.detail })]
+    Config(Refused),
+    /// 77
+    #[error(
+        "missing capability {0}: run lbd by its unit (systemctl start lbd), as root, or with \
+         `setpriv --ambient-caps +net_admin,+net_raw`"
+    )]
+    Capability(&'static str),
+    /// 71
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the kernel says.
+        source: io::Error,
+    },
+    /// 69
+    #[error("{0}")]
+    Missing(String),
+}
+
+impl StartError {
+    /// What lbd exits with (sysexits.h).
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            StartError::Missing(_) => 69,
+            StartError::System { .. } => 71,
+            StartError::Capability(_) => 77,
+            StartError::Config(_) => 78,
+        }
+    }
+}
+
+fn system(what: &'static str) -> impl FnOnce(io::Error) -> StartError {
+    move |source| StartError::System { what, source }
+}
+
+/// `lbd --check`: the findings of a file, and whether it is good. With `host`, also what this host
+/// says.
+///
+/// # Errors
+/// The file is refused.
+pub async fn check_file(file: &Path, host: bool, force: bool) -> Result<Loaded, Refused> {
+    let loaded = reload::load(file)?;
+    if host {
+        let facts = link::facts().await.map_err(|e| Refused {
+            summary: format!("this host's addresses cannot be read: {e}"),
+            detail: String::new(),
+            file_at_fault: false,
+        })?;
+        reload::check_host(&loaded.config, &facts, force)?;
+    }
+    Ok(loaded)
+}
+
+/// `lbd cleanup`: removes what any lbd has left, and says what in words; with `dry_run` it only
+/// says.
+///
+/// # Errors
+/// What could not be removed, beside what could.
+pub async fn cleanup(config: &Config, dry_run: bool) -> (Vec<String>, Vec<String>) {
+    let (mut done, mut failed) = (Vec::new(), Vec::new());
+    match guard::cleanup(dry_run).await {
+        Ok(words) => done.extend(words),
+        Err(error) => failed.push(error.to_string()),
+    }
+    match neigh::cleanup(dry_run).await {
+        Ok(words) => done.extend(words),
+        Err(error) => failed.push(format!("neighbour entries: {error}")),
+    }
+    for file in places(config).leftovers() {
+        let exists = std::fs::symlink_metadata(&file).is_ok();
+        if !exists {
+            continue;
+        }
+        match if dry_run {
+            Ok(())
+        } else {
+            std::fs::remove_file(&file)
+        } {
+            Ok(()) => done.push(format!("file {}", file.display())),
+            Err(error) => failed.push(format!("{}: {error}", file.display())),
+        }
+    }
+    (done, failed)
+}
+
+fn places(config: &Config) -> Places {
+    let state_dir = config.lbd.state_dir.clone();
+    let default_key = || state_dir.join("hash.key");
+    Places {
+        run_dir: config.lbd.run_dir.clone(),
+        hash_key: config
+            .network
+            .hash_key_file
+            .clone()
+            .unwrap_or_else(default_key),
+        state_dir,
+    }
+}
+
+/// The configuration to begin with: the file's, or the last good one with the reason.
+async fn first_config(options: &Options) -> Result<(Loaded, Option<Refused>), StartError> {
+    let refused = match check_file(&options.config, true, options.force).await {
+        Ok(loaded) => return Ok((loaded, None)),
+        Err(refused) => refused,
+    };
+    if options.strict {
+        return Err(StartError::Config(refused));
+    }
+    // Where the last good one is, the bad file cannot say: the default place it is.
+    let last_good = default_state_dir(options).join("last-good.toml");
+    match reload::load(&last_good) {
+        Ok(loaded) => Ok((loaded, Some(refused))),
+        Err(_) => Err(StartError::Config(refused)),
+    }
+}
+
+/// `state_dir` as far as a bad file lets it be known: systemd's StateDirectory, else the line of
+/// the file that says so, else the default.
+fn default_state_dir(options: &Options) -> std::path::PathBuf {
+    let said = std::fs::read_to_string(&options.config)
+        .ok()
+        .and_then(|text| {
+            let line = text
+                .lines()
+                .map(str::trim)
+                .find(|l| l.starts_with("state_dir"))?;
+            let value = line.split_once('=')?.1.trim().trim_matches('"').to_owned();
+            value.starts_with('/').then(|| value.into())
+        });
+    said.unwrap_or_else(|| lbcore::config::Lbd::default().state_dir)
+}
+
+/// Runs lbd until a signal stops it.
+///
+/// # Errors
+/// Why it cannot start.
+pub async fn run(options: Options) -> Result<(), StartError> {
+    let mut signals = Signals::new().map_err(system("hearing signals"))?;
+    let (loaded, fallback) = first_config(&options).await?;
+    let config = loaded.config.clone();
+    crate::log::set(&config.lbd);
+    if let Some(refused) = &fallback {
+        tracing::error!(
+            reason = refused.summary,
+            "the configuration file is bad: running the last good one"
+        );
+    }
+    if let Some(missing) = capability::missing() {
+        return Err(StartError::Capability(missing));
+    }
+    let places = places(&config);
+    places.make().map_err(system("making directories"))?;
+    let key = places.hash_key().map_err(system("reading the hash key"))?;
+    let (set, flows) = recover(&places, &key, &config.network)?;
+    let generation = set.generation;
+    let (overrides, trouble) = places.load_overrides();
+    if let Some(trouble) = trouble {
+        warn!(
+            trouble,
+            "changes by command cannot be read; they are forgotten"
+        );
+    }
+
+    let workers = plan_workers(&config.network);
+    let live = Arc::new(Live::new(key.clone(), flows, workers));
+    live.flows
+        .for_each(|_, entry, _| live.loads.add(entry.real, entry.state.weightiness()));
+
+    let registry = prometheus::Registry::new();
+    let board = Board::new(&registry).map_err(|e| StartError::Missing(e.to_string()))?;
+    let board = Arc::new(board);
+    let (access, access_warnings) = access_of(&config);
+    let server = Server::bind(&places.socket(), access.admin_gid())
+        .map_err(|e| StartError::Missing(e.to_string()))?;
+
+    let mut world = World::new(config.clone(), key, overrides, set);
+    let links = link::snapshot()
+        .await
+        .map_err(system("reading this host's interfaces"))?;
+    let links = Arc::new(links);
+    live.set_links(links.clone());
+    world.hear_links(links.clone(), clock::now());
+
+    let (rooms, out, events) = Rooms::open(&config, links, access, &board);
+    let (ask, asks) = mpsc::channel(control::ASK_QUEUE);
+    let (reload, reloads) = mpsc::channel(1);
+    let mut warnings = loaded.warnings;
+    warnings.extend(access_warnings);
+    let mut reconciler = Reconciler::new(Beginning {
+        live: live.clone(),
+        world,
+        places: places.clone(),
+        config_file: options.config.clone(),
+        board,
+        generation,
+        fallback,
+        warnings,
+        out,
+        notifier: Notifier::new(),
+    });
+    reconciler.begin(&loaded.text);
+    let mut tasks = rooms.tasks;
+    tasks.push(tokio::spawn(server.run(rooms.access, ask.clone())));
+    tasks.push(tokio::spawn(metrics::run(rooms.metrics, ask, registry)));
+    if config.lbd.watch {
+        tasks.push(tokio::spawn(watch_file::run(
+            options.config,
+            reload.clone(),
+        )));
+    }
+    let pool = Pool::start(&live, config.network.ring_mib, |me, number| {
+        Packets::new(live.clone(), me.clone(), number)
+    })
+    .map_err(system("starting workers"))?;
+    let (stop, stopped) = oneshot::channel();
+    let writer = tokio::spawn(reconciler.run(events, asks, reloads, stopped));
+    info!(version = env!("CARGO_PKG_VERSION"), "lbd runs");
+
+    let how = signals.until_stop(&reload).await;
+    Notifier::stopping();
+    if how == Stop::HandOver {
+        // Whatever the rooms keep in the kernel stays for the next lbd.
+        tasks.iter().for_each(JoinHandle::abort);
+    }
+    let _ = stop.send(());
+    // With the reconciler go the plans' senders, and with those the rooms end in order.
+    let _ = writer.await;
+    live.stop();
+    tokio::task::spawn_blocking(move || pool.join())
+        .await
+        .map_err(|e| StartError::Missing(e.to_string()))?;
+    if how == Stop::Clean {
+        stop_clean(tasks, &places).await;
+    }
+    info!("lbd ends");
+    Ok(())
+}
+
+/// Every worker of every interface.
+fn plan_workers(network: &Network) -> Vec<Arc<WorkerShared>> {
+    let mut workers = Vec::new();
+    for (slot, interface) in network.interfaces.iter().enumerate() {
+        let count = workers_for(interface, network.workers);
+        workers.extend((0..count).map(|i| Arc::new(WorkerShared::new(interface, slot, i))));
+    }
+    workers
+}
+
+/// Takes down what only serves while lbd runs. The set and the flow table stay: in `run_dir` they
+/// cost nothing, and a quick start finds its flows again.
+async fn stop_clean(tasks: Vec<JoinHandle<()>>, places: &Places) {
+    const END_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
+    let ends = async {
+        for task in tasks {
+            let _ = task.await;
+        }
+    };
+    if tokio::time::timeout(END_WITHIN, ends).await.is_err() {
+        warn!("a task did not end in time");
+    }
+    if let Err(error) = guard::remove().await {
+        warn!(%error, "the guard could not be removed: lbd cleanup does it");
+    }
+    let _ = std::fs::remove_file(places.socket());
+}
+
+/// What the last lbd left, as far as it is whole and speaks of the same key; else a new set with an
+/// empty table.
+fn recover(
+    places: &Places,
+    key: &HashKey,
+    network: &Network,
+) -> Result<(Set, FlowTable<'static>), StartError> {
+    let words = FlowTable::words_for(network.flow_entries);
+    let mapped =
+        shared_file::map(&places.flows(), words, true).map_err(system("mapping the flow table"))?;
+    let (set, trouble) = places.load_set();
+    let set = set.filter(|s| s.key_fingerprint == key.fingerprint());
+    if let Some(trouble) = trouble {
+        warn!(
+            trouble,
+            "the set of the last lbd cannot be read; its flows are forgotten"
+        );
+    }
+    // Entries name reals by the set's ids: without the set they mean nothing.
+    if let (Some(set), false) = (set, mapped.fresh) {
+        match FlowTable::open(mapped.words, key) {
+            Ok((flows, recovered)) => {
+                info!(
+                    flows = recovered.flows,
+                    swept = recovered.swept,
+                    "flows of the last lbd go on"
+                );
+                return Ok((set, flows));
+            }
+            Err(error) => warn!(%error, "the flow table of the last lbd is of no use; a new one"),
+        }
+    }
+    let flows =
+        FlowTable::create(mapped.words, key).map_err(|e| StartError::Missing(e.to_string()))?;
+    Ok((Set::default(), flows))
+}
+
+/// The rooms' tasks and the ends the daemon keeps.
+struct Rooms {
+    tasks: Vec<JoinHandle<()>>,
+    access: watch::Receiver<Arc<control::Access>>,
+    metrics: watch::Receiver<Option<std::net::SocketAddr>>,
+}
+
+impl Rooms {
+    fn open(
+        config: &Config,
+        links: Arc<Vec<crate::live::event::Link>>,
+        access: control::Access,
+        board: &Arc<Board>,
+    ) -> (Self, Outlets, mpsc::Receiver<Event>) {
+        let (event, events) = mpsc::channel(EVENT_QUEUE);
+        let (suspect, suspects) = mpsc::channel(SUSPECT_QUEUE);
+        let (link_out, link_in) = watch::channel(links);
+        let (targets_out, targets_in) = watch::channel(Arc::default());
+        let (neighbors_out, neighbors_in) = watch::channel(Arc::default());
+        let (vips_out, vips_in) = watch::channel(Arc::default());
+        let (guard_out, guard_in) = watch::channel(Arc::<GuardPlan>::default());
+        let (guarded_out, guarded_in) = watch::channel(GuardState::default());
+        let (access_out, access_in) = watch::channel(Arc::new(access));
+        let (metrics_out, metrics_in) = watch::channel(config.lbd.metrics);
+        let tasks = vec![
+            tokio::spawn(link::run(link_out, event.clone())),
+            tokio::spawn(neigh::run(
+                neighbors_in,
+                link_in.clone(),
+                suspects,
+                event.clone(),
+            )),
+            tokio::spawn(guard::run(
+                guard_in,
+                link_in.clone(),
+                guarded_out,
+                event.clone(),
+            )),
+            tokio::spawn(vip::run(vips_in, link_in, event.clone())),
+            tokio::spawn(probe::run(targets_in, board.clone(), event, suspect)),
+        ];
+        let out = Outlets {
+            targets: targets_out,
+            neighbors: neighbors_out,
+            vips: vips_out,
+            guard: guard_out,
+            guarded: guarded_in,
+            access: access_out,
+            metrics: metrics_out,
+        };
+        (
+            Rooms {
+                tasks,
+                access: access_in,
+                metrics: metrics_in,
+            },
+            out,
+            events,
+        )
+    }
+}
