@@ -39,9 +39,9 @@ pub enum Tone {
 impl Tone {
     fn color(self) -> Option<(Color, &'static str)> {
         match self {
-            Tone::Good => Some((Color::Green, "\x1b[32m")),
-            Tone::Uneasy => Some((Color::Yellow, "\x1b[33m")),
-            Tone::Bad => Some((Color::Red, "\x1b[1;31m")),
+            Tone::Good => Some((Color::DarkGreen, "\x1b[32m")),
+            Tone::Uneasy => Some((Color::DarkYellow, "\x1b[33m")),
+            Tone::Bad => Some((Color::DarkRed, "\x1b[1;31m")),
             Tone::Quiet => Some((Color::DarkGrey, "\x1b[90m")),
             Tone::Plain => None,
         }
@@ -148,22 +148,62 @@ impl Page {
             let key = Field::toned(key, Tone::Quiet);
             table.add_row([self.cell(key), self.cell(value.into())]);
         }
-        self.draw(table, &[words(""), words("")]);
+        for line in self.lines(table, &[words(""), words("")]) {
+            self.put(&line);
+        }
     }
 
     /// A table; its last column wraps where the terminal ends.
     pub fn table(&mut self, columns: &[Column], rows: impl IntoIterator<Item = Vec<Field>>) {
-        let mut table = Table::new();
-        if self.look.headers {
-            let header = columns
-                .iter()
-                .map(|c| self.cell(Field::toned(c.title, Tone::Quiet)));
-            table.set_header(header);
-        }
+        let mut table = self.headed(columns);
         for row in rows {
             table.add_row(row.into_iter().map(|field| self.cell(field)));
         }
-        self.draw(table, columns);
+        for line in self.lines(table, columns) {
+            self.put(&line);
+        }
+    }
+
+    /// A table in groups: each a line of its own, and rows below it in columns that all groups
+    /// share.
+    pub fn groups(&mut self, columns: &[Column], groups: Vec<(Field, Vec<Vec<Field>>)>) {
+        let mut table = self.headed(columns);
+        let mut headings = Vec::new();
+        for (heading, rows) in groups {
+            table.add_row([HEADING]);
+            headings.push(heading);
+            for row in rows {
+                table.add_row(row.into_iter().map(|field| self.cell(field)));
+            }
+        }
+        let mut headings = headings.into_iter();
+        for line in self.lines(table, columns) {
+            match line.trim_end() {
+                HEADING => {
+                    let heading = headings.next();
+                    heading
+                        .into_iter()
+                        .for_each(|h| self.toned_line(h.tone, &h.text));
+                }
+                line => self.put(line),
+            }
+        }
+    }
+
+    fn headed(&self, columns: &[Column]) -> Table {
+        let mut table = Table::new();
+        if self.look.headers {
+            let titles = columns
+                .iter()
+                .map(|column| Field::toned(column.title, Tone::Quiet));
+            table.set_header(titles.map(|title| self.cell(title)));
+        }
+        table
+    }
+
+    fn put(&mut self, line: &str) {
+        self.text.push_str(line.trim_end());
+        self.text.push('\n');
     }
 
     fn cell(&self, field: Field) -> Cell {
@@ -177,17 +217,11 @@ impl Page {
         }
     }
 
-    fn draw(&mut self, mut table: Table, columns: &[Column]) {
+    fn lines(&self, mut table: Table, columns: &[Column]) -> Vec<String> {
         table.load_style(presets::NOTHING).force_no_tty();
         if self.look.color {
             table.enforce_styling();
         }
-        match self.look.width {
-            Some(width) => table
-                .set_content_arrangement(ContentArrangement::Dynamic)
-                .set_width(width),
-            None => table.set_content_arrangement(ContentArrangement::Disabled),
-        };
         for (made, column) in table.column_iter_mut().zip(columns) {
             made.set_padding((0, 2));
             made.set_constraint(ColumnConstraint::ContentWidth);
@@ -202,9 +236,27 @@ impl Page {
         {
             last.set_padding((0, 0)).remove_constraint();
         }
-        for line in table.lines() {
-            self.text.push_str(line.trim_end());
-            self.text.push('\n');
-        }
+        match self.look.width.filter(|&width| width >= narrowest(&table)) {
+            Some(width) => table
+                .set_content_arrangement(ContentArrangement::Dynamic)
+                .set_width(width),
+            None => table.set_content_arrangement(ContentArrangement::Disabled),
+        };
+        table.lines().collect()
     }
+}
+
+/// Stands in a table where a heading will be. No field can hold it: [`printable`] escapes it.
+const HEADING: &str = "\u{1}";
+
+/// The last column wraps where it has this much room; with less, a line is broken by the terminal
+/// rather than into a word, or a letter, each.
+const ROOM_TO_WRAP: u16 = 18;
+
+/// The least width of a terminal in which the last column of `table` wraps.
+fn narrowest(table: &Table) -> u16 {
+    let widths = table.column_max_content_widths();
+    let (_, others) = widths.split_last().unwrap_or((&0, &[]));
+    let padded = others.iter().map(|width| width.saturating_add(2));
+    padded.fold(ROOM_TO_WRAP, u16::saturating_add)
 }

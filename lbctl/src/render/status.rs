@@ -163,43 +163,37 @@ fn vips(vips: &[VipView]) -> Field {
 fn services(view: &StatusView, page: &mut Page) {
     let look = page.look.clone();
     let mut columns = vec![
-        words("SERVICE"),
+        words("  REAL"),
         words("ADDRESS"),
         words("STATE"),
         numbers("WEIGHT"),
         numbers("FLOWS"),
     ];
     if look.wide {
-        columns.extend([
-            numbers("NEW"),
-            numbers("PACKETS"),
-            numbers("BYTES"),
-            words("HOW"),
-        ]);
+        columns.extend([numbers("NEW"), numbers("PACKETS"), numbers("BYTES")]);
     }
     columns.extend([words("SINCE"), words("REASON")]);
-    let rows = view.services.iter().flat_map(|service| {
+    let groups = view.services.iter().map(|service| {
         let reals = service.reals.iter().map(|real| real_row(real, &look));
-        std::iter::once(service_row(service, &look)).chain(reals)
+        (heading(service, &look), reals.collect())
     });
-    page.table(&columns, rows.collect::<Vec<_>>());
+    page.groups(&columns, groups.collect());
 }
 
-fn service_row(service: &ServiceView, look: &Look) -> Vec<Field> {
-    let mut row = vec![
-        service.name.as_str().into(),
-        say::endpoints(service, look).into(),
-        say::service_state(service.state),
-        "".into(),
-        human::count(service.flows).into(),
-    ];
-    if look.wide {
-        row.extend(traffic(service.new_flows, service.packets, service.bytes));
-        row.push(format!("{} {}", say::mode(service.mode), service.scheduler).into());
-    }
-    row.push("".into());
-    row.push(service.state_reason.as_str().into());
-    row
+/// `web is degraded: 1 of 3 reals is down; 192.0.2.10:443/tcp, maglev, 1,234 flows`
+fn heading(service: &ServiceView, look: &Look) -> Field {
+    let ServiceView {
+        name,
+        state,
+        state_reason,
+        scheduler,
+        ..
+    } = service;
+    let endpoints = say::endpoints(service, look);
+    let flows = human::count(service.flows);
+    let text =
+        format!("{name} is {state}: {state_reason}; {endpoints}, {scheduler}, {flows} flows");
+    say::service_state(*state).with_text(text)
 }
 
 fn real_row(real: &RealView, look: &Look) -> Vec<Field> {
@@ -212,7 +206,6 @@ fn real_row(real: &RealView, look: &Look) -> Vec<Field> {
     ];
     if look.wide {
         row.extend(traffic(real.new_flows, real.packets, real.bytes));
-        row.push("".into());
     }
     row.push(say::since(real, look).into());
     row.push(real.reason.as_str().into());

@@ -57,12 +57,36 @@ fn status_wraps_reasons_where_the_terminal_ends() {
     let text = drawn(
         &view,
         Look {
-            width: Some(100),
+            width: Some(80),
             ..look()
         },
         status::status,
     );
     insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_narrow_terminal_breaks_lines_itself() {
+    let wide = drawn(&fixture(), look(), status::status);
+    let narrow = drawn(
+        &fixture(),
+        Look {
+            width: Some(60),
+            ..look()
+        },
+        status::status,
+    );
+    let table = |text: &str| text.split("\n\n").nth(1).unwrap().to_string();
+    assert_eq!(table(&narrow), table(&wide));
+    let none = drawn(
+        &fixture(),
+        Look {
+            width: Some(0),
+            ..look()
+        },
+        status::status,
+    );
+    assert_eq!(none, wide);
 }
 
 #[test]

@@ -180,7 +180,13 @@ impl Scrape {
             Ok(view) => view,
             Err(no_answer) => return unanswered(no_answer),
         };
-        match render(&view, &self.registry) {
+        let registry = self.registry.clone();
+        // With tens of thousands of reals this takes long enough to hold others up.
+        let rendering = tokio::task::spawn_blocking(move || render(&view, &registry));
+        match rendering
+            .await
+            .unwrap_or_else(|e| Err(prometheus::Error::Msg(e.to_string())))
+        {
             Ok(page) => {
                 let mut response = text(StatusCode::OK, page);
                 let format = HeaderValue::from_static(TEXT_FORMAT);
