@@ -94,7 +94,7 @@ impl Request {
         }
     }
 
-    /// A short name for logs: `set_real web rs1 drain`.
+    /// A short name for logs: `set web rs1 admin=drain`.
     pub fn verb(&self) -> String {
         match self {
             Request::Status => "status".into(),
@@ -217,7 +217,12 @@ pub struct RealChange {
 impl fmt::Display for RealChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(admin) = self.admin {
-            write!(f, " admin={admin:?}")?;
+            let word = match admin {
+                Admin::Enabled => "enabled",
+                Admin::Drain => "drain",
+                Admin::Disabled => "disabled",
+            };
+            write!(f, " admin={word}")?;
         }
         if let Some(weight) = self.weight {
             write!(f, " weight={weight}")?;

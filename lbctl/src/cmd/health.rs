@@ -52,10 +52,15 @@ fn of_all(status: &StatusView) -> Health {
         .filter(|service| service.state == ServiceState::Down)
         .map(|service| service.name.as_str())
         .collect();
-    let serving = status.services.is_empty() || down.len() < status.services.len();
+    let all = status.services.len();
+    let serving = all == 0 || down.len() < all;
     let reason = match down.is_empty() {
-        true => "every service is served".into(),
-        false => format!("down: {}", down.join(", ")),
+        true => format!("{all} of {all} services"),
+        false => format!(
+            "{} of {all} services; down: {}",
+            all - down.len(),
+            down.join(", ")
+        ),
     };
     Health { serving, reason }
 }

@@ -5,7 +5,7 @@ use crate::client::Client;
 use crate::failure::Failure;
 use crate::output::{Context, say};
 use crate::render;
-use lbcore::api::{ApiError, ErrorCode, Request, VipVerb, VipsView};
+use lbcore::api::{ApiError, ErrorCode, Request, VipState, VipVerb, VipView, VipsView};
 use std::net::IpAddr;
 use std::process::ExitCode;
 
@@ -30,6 +30,14 @@ async fn set(
 ) -> Result<ExitCode, Failure> {
     if !dry_run {
         let done: VipsView = context.client.ask(&Request::Vip { vip, verb }).await?;
+        let answered = |vip: &VipView| matches!(vip.state, VipState::Announced | VipState::Owned);
+        if done
+            .vips
+            .iter()
+            .any(|vip| answered(vip) != (verb == VipVerb::Take))
+        {
+            say("it takes effect within a second or two; see: lbctl vip list -w");
+        }
         return context.print(&done, render::vip::list);
     }
     let VipsView { vips } = context.client.ask(&Request::Vips).await?;

@@ -71,8 +71,14 @@ where
     }
     let verb = request.verb();
     let verb = printable(&verb);
+    let verb = verb.as_ref();
     if !access.may_change(peer) {
-        warn!(uid = peer.uid, pid = peer.pid, %verb, "control: refused, may not change things");
+        warn!(
+            uid = peer.uid,
+            pid = peer.pid,
+            verb,
+            "control: refused, may not change things"
+        );
         return Err(ApiError::new(
             ErrorCode::NotPermitted,
             format!(
@@ -84,9 +90,13 @@ where
     }
     let result = put(request, peer, asks).await;
     match &result {
-        Ok(_) => info!(uid = peer.uid, pid = peer.pid, %verb, "control: done"),
+        Ok(_) => info!(uid = peer.uid, pid = peer.pid, verb, "control: done"),
         Err(error) => warn!(
-            uid = peer.uid, pid = peer.pid, %verb, "control: failed: {}", printable(&error.message)
+            uid = peer.uid,
+            pid = peer.pid,
+            verb,
+            "control: failed: {}",
+            printable(&error.message)
         ),
     }
     result

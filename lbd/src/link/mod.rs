@@ -69,7 +69,12 @@ async fn watch_until_lost(
                 return Ok(());
             }
         }
-        if let Ok(heard) = timeout(AUDIT, news.next()).await {
+        let heard = tokio::select! {
+            heard = timeout(AUDIT, news.next()) => heard,
+            // lbd ends: nobody waits for the audit.
+            () = events.closed() => return Ok(()),
+        };
+        if let Ok(heard) = heard {
             heard?;
             sleep_until(last + MIN_GAP).await;
         }
