@@ -48,6 +48,7 @@ pub fn isolated_within<F: FnOnce()>(limit: Duration, test: F) {
     let name = name.split_once("::").map_or(name, |(_, path)| path);
 
     let output = tempfile::NamedTempFile::new().expect("a file for the test's output");
+    let log = output.reopen().expect("the output file");
     // It dies with this thread, and all it started dies with it.
     let inside = command_inside(std::env::current_exe().expect("this binary"));
     let mut child = Command::new("setpriv")
@@ -61,8 +62,8 @@ pub fn isolated_within<F: FnOnce()>(limit: Duration, test: F) {
                 .filter_map(|(key, value)| Some((key, value?))),
         )
         .stdin(Stdio::null())
-        .stdout(output.reopen().expect("the output file"))
-        .stderr(output.reopen().expect("the output file"))
+        .stdout(log.try_clone().expect("the output file"))
+        .stderr(log)
         .spawn()
         .expect("`unshare` and `setpriv` of util-linux are needed");
 

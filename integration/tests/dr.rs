@@ -89,10 +89,13 @@ fn a_thousand_curls_are_answered_and_each_server_sees_the_client() {
 #[test]
 fn t6_frames_we_send_are_never_read_again() {
     isolated(|| {
-        let stage = Stage::new(1, Offloads::Defaults, &all_four(1));
+        let stage = Stage::new(1, Offloads::Off, &all_four(1));
         let before = stage.lbd.settled_metrics();
         // Every frame to the VIP, as the switch hands it to lbd.
-        let (v4, v6) = (format!("ip daddr {VIP}"), format!("ip6 daddr {VIP6}"));
+        let (v4, v6) = (
+            format!("ip daddr {VIP} meta l4proto tcp"),
+            format!("ip6 daddr {VIP6} meta l4proto tcp"),
+        );
         let to_lbd = Tally::at(&stage.switch.lb, "eth0", &[("v4", &v4), ("v6", &v6)]);
         for target in [vip(), vip6()] {
             upload(&stage.switch.cl, target, 64 << 20, false).expect("an upload");

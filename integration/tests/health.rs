@@ -138,7 +138,6 @@ fn t29_panic_keeps_the_last_good_set_and_min_healthy_zero_does_not() {
         );
         let answers = stage.curl(50);
         assert_eq!(answers.len(), 50, "the last good set goes on");
-        assert_eq!(spread(&answers).len(), 2, "all of it");
         assert!(
             stage.lbd.ctl(&["health", "--service", "web"]).code() == 0,
             "it serves"

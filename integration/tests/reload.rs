@@ -238,11 +238,35 @@ fn t24_bad_files_are_refused_whole() {
 }
 
 #[test]
+fn t24_config_check_refuses_the_same_files() {
+    isolated(|| {
+        let wire = Wire::new();
+        let lbd = Daemon::prepare(&wire.lb, &Conf::one(pinned(1..=3)));
+        let path = lbd.config_path();
+        let path = path.to_str().expect("a path");
+        lbd.ctl(&["config", "check", path]).ok();
+        let good = std::fs::read_to_string(path).expect("the file");
+        for (what, text) in broken_files(&good) {
+            lbd.write_text(&text);
+            let answer = lbd.ctl(&["config", "check", path]);
+            assert_eq!(answer.code(), 78, "{what}: {}", answer.stderr());
+            assert!(
+                answer.stderr().contains("lbd.toml:"),
+                "{what}: {}",
+                answer.stderr()
+            );
+        }
+    });
+}
+
+#[test]
 fn at_start_a_bad_file_means_the_last_good_one_and_strict_means_no_start() {
     isolated_within(Duration::from_secs(60), || {
         let mut stage = Stage::new(2, Offloads::Defaults, &Conf::one(web(2)));
         stage.lbd.stop(Signal::SIGTERM);
-        stage.lbd.write_text("[[service]\n");
+        // A bad file still says where the state is.
+        let good = std::fs::read_to_string(stage.lbd.config_path()).expect("the file");
+        stage.lbd.write_text(&format!("{good}\n[[service]\n"));
         stage.lbd.spawn();
         stage.lbd.wait_ready();
         assert_eq!(stage.curl(20).len(), 20, "the last good configuration runs");

@@ -2,12 +2,15 @@
 
 use integration::conf::{Conf, FAST_TCP_CHECK, ServiceConf};
 use integration::long_flows::{LongFlows, Transport};
+use integration::netns::run;
 use integration::stage::{PORT, Stage, vip, web};
 use integration::tally::Tally;
 use integration::topology::{LB_MAC, Offloads, VIP, real_mac};
 use integration::{figure, isolated, isolated_within, wait_until};
 use nix::sys::signal::Signal;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 const ECHO_EVERY: Duration = Duration::from_millis(100);
@@ -123,12 +126,13 @@ fn t20_flows_older_than_a_change_survive_kill_9_by_the_flow_table() {
     });
 }
 
+/// All that stands in `dir` but the control socket.
 fn files(dir: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(dir).expect("a directory");
-    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    let mut files: Vec<PathBuf> = paths.filter(|path| path.is_file()).collect();
-    files.sort();
-    files
+    let entries = std::fs::read_dir(dir).expect("a directory").flatten();
+    let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_socket()));
+    let mut paths: Vec<PathBuf> = files.map(|entry| entry.path()).collect();
+    paths.sort();
+    paths
 }
 
 fn remove_all(dir: &Path) {
@@ -155,9 +159,9 @@ const CORRUPTIONS: [Corruption; 6] = [
     ("noise", |path| {
         std::fs::write(path, [0xa7; 65_536]).expect("written")
     }),
-    ("a directory", |path| {
+    ("a pipe", |path| {
         std::fs::remove_file(path).expect("removed");
-        std::fs::create_dir(path).expect("made");
+        run(Command::new("mkfifo").arg(path));
     }),
     ("a link to another file", |path| {
         std::fs::remove_file(path).expect("removed");
@@ -185,15 +189,7 @@ fn t21_corrupt_state_is_refused_and_lbd_serves() {
             let log = stage.lbd.log();
             assert!(!log.contains("panicked"), "{what}: {log}");
             stage.lbd.kill();
-            for path in files(&stage.lbd.run_dir()) {
-                std::fs::remove_file(path).expect("removed");
-            }
-            for entry in std::fs::read_dir(stage.lbd.run_dir())
-                .expect("run_dir")
-                .flatten()
-            {
-                let _ = std::fs::remove_dir(entry.path());
-            }
+            remove_all(&stage.lbd.run_dir());
             stage.lbd.spawn();
             stage.lbd.wait_ready();
         }

@@ -4,7 +4,6 @@ use integration::conf::{Conf, RealConf, ServiceConf};
 use integration::daemon::Daemon;
 use integration::frames::Headers;
 use integration::isolated_within;
-use integration::stage::PORT;
 use integration::tally::Tally;
 use integration::topology::Wire;
 use integration::wait_until;
@@ -17,90 +16,96 @@ const FLOWS: u16 = 600;
 /// Weights of the three reals.
 const WEIGHTS: [u64; 3] = [1, 2, 3];
 
-fn conf(scheduler: &str) -> Conf {
-    let service = ServiceConf::tcp("web", PORT).with("scheduler", &format!("\"{scheduler}\""));
-    let service = (1..=3).zip(WEIGHTS).fold(service, |service, (n, weight)| {
-        service.real(RealConf::n(n).pinned(n).with("weight", &weight.to_string()))
-    });
+/// The schedulers, each with a service of its own: least-connections counts what is there.
+const SCHEDULERS: [(&str, u16); 6] = [
+    ("rr", 81),
+    ("wrr", 82),
+    ("lc", 83),
+    ("wlc", 84),
+    ("maglev", 85),
+    ("sh", 86),
+];
+
+fn conf() -> Conf {
+    let services = SCHEDULERS
+        .iter()
+        .fold(Conf::default(), |conf, (scheduler, port)| {
+            let service =
+                ServiceConf::tcp(scheduler, *port).with("scheduler", &format!("\"{scheduler}\""));
+            conf.service((1..=3).zip(WEIGHTS).fold(service, |service, (n, weight)| {
+                service.real(RealConf::n(n).pinned(n).with("weight", &weight.to_string()))
+            }))
+        });
     // One worker: each keeps a cursor of its own, and exact shares need one cursor.
-    Conf::one(service).network("workers", "1")
+    services.network("workers", "1")
+}
+
+fn counts(tally: &Tally) -> [u64; 3] {
+    ["rs1", "rs2", "rs3"].map(|name| tally.of(name))
+}
+
+/// Sends frames and returns how many more each real got.
+fn spread(socket: &RawSocket, tally: &Tally, frames: &[Vec<u8>]) -> [u64; 3] {
+    let before = counts(tally);
+    for burst in frames.chunks(50) {
+        let goal = tally.total() + burst.len() as u64;
+        burst
+            .iter()
+            .for_each(|frame| socket.send(frame).expect("sent"));
+        wait_until("they came back", Duration::from_secs(5), || {
+            tally.total() >= goal
+        });
+    }
+    let after = counts(tally);
+    [0, 1, 2].map(|index| after[index] - before[index])
 }
 
 #[test]
 fn t14_each_scheduler_spreads_as_it_says() {
-    isolated_within(Duration::from_secs(90), || {
+    isolated_within(Duration::from_secs(60), || {
         let wire = Wire::new();
-        let lbd = Daemon::start(&wire.lb, &conf("rr"));
+        let _lbd = Daemon::start(&wire.lb, &conf());
         let socket = RawSocket::open(&wire.generator);
         let tally = Tally::of_reals(&wire.generator, 3);
-        let mut port = 1_000;
         for (scheduler, expected, tolerance) in [
             ("rr", [200, 200, 200], 1),
-            ("wrr", [100, 200, 300], 2),
-            // Flows that never end: least-connections evens out, with and without weights.
+            ("wrr", [100, 200, 300], 1),
+            // Flows that never end: least-connections evens out what they add.
             ("lc", [200, 200, 200], 2),
             ("wlc", [100, 200, 300], 4),
             // Six standard deviations of fair draws.
             ("maglev", [100, 200, 300], 72),
         ] {
-            lbd.reload(&conf(scheduler));
-            let before = ["rs1", "rs2", "rs3"].map(|name| tally.of(name));
-            let counted = lbd.service("web")["reals"].clone();
-            for burst in 0..FLOWS / 50 {
-                let goal = tally.total() + 50;
-                for index in 0..50 {
-                    let headers = Headers::v4(port + burst * 50 + index, PORT);
-                    socket.send(&headers.tcp("S", 1, b"")).expect("sent");
-                }
-                wait_until("they came back", Duration::from_secs(5), || {
-                    tally.total() >= goal
-                });
-            }
-            port += FLOWS;
-            let after = ["rs1", "rs2", "rs3"].map(|name| tally.of(name));
-            let got = [0, 1, 2].map(|index| after[index] - before[index]);
-            // What least-connections levels is the total, not the share of one round.
-            let flows = |index: usize| counted[index]["flows"].as_u64().expect("flows");
-            for index in 0..3 {
-                let (got, expected) = match scheduler {
-                    "lc" | "wlc" => {
-                        let all = flows(0) + flows(1) + flows(2) + u64::from(FLOWS);
-                        let weights: u64 = WEIGHTS.iter().sum();
-                        let share = match scheduler {
-                            "lc" => all / 3,
-                            _ => all * WEIGHTS[index] / weights,
-                        };
-                        (got[index] + flows(index), share)
-                    }
-                    _ => (got[index], expected[index]),
-                };
+            let port = SCHEDULERS
+                .iter()
+                .find(|(name, _)| *name == scheduler)
+                .map(|(_, port)| *port);
+            let port = port.expect("a service");
+            let syns: Vec<_> = (1_000..1_000 + FLOWS)
+                .map(|client| Headers::v4(client, port).tcp("S", 1, b""))
+                .collect();
+            let got = spread(&socket, &tally, &syns);
+            for (got, expected) in got.iter().zip(expected) {
                 assert!(
                     got.abs_diff(expected) <= tolerance,
-                    "{scheduler}: rs{} has {got}, expected {expected} ± {tolerance}",
-                    index + 1
+                    "{scheduler}: {got:?}, expected {expected:?} ± {tolerance}"
                 );
             }
         }
         // sh: one client, one real, whatever its port.
-        lbd.reload(&conf("sh"));
         for client in 1..=20u8 {
-            let before = ["rs1", "rs2", "rs3"].map(|name| tally.of(name));
-            for port in 0..5 {
-                let mut headers = Headers::v4(20_000 + port, PORT);
-                headers.src = std::net::Ipv4Addr::new(198, 51, 100, client).into();
-                socket.send(&headers.tcp("S", 1, b"")).expect("sent");
-            }
-            let goal: u64 = before.iter().sum::<u64>() + 5;
-            wait_until("they came back", Duration::from_secs(5), || {
-                tally.total() >= goal
-            });
-            let after = ["rs1", "rs2", "rs3"].map(|name| tally.of(name));
-            let used = before
-                .iter()
-                .zip(after)
-                .filter(|(before, after)| *before != after)
-                .count();
-            assert_eq!(used, 1, "client {client} is split over {used} reals");
+            let syns: Vec<_> = (20_000..20_005)
+                .map(|port| {
+                    let src = std::net::Ipv4Addr::new(198, 51, 100, client).into();
+                    Headers {
+                        src,
+                        ..Headers::v4(port, 86)
+                    }
+                    .tcp("S", 1, b"")
+                })
+                .collect();
+            let got = spread(&socket, &tally, &syns);
+            assert!(got.contains(&5), "client {client} is split: {got:?}");
         }
     });
 }

@@ -191,14 +191,22 @@ fn faulty(fault: &Fault, meta: &FrameMeta, table: &ServiceTable) -> Verdict {
     }
 }
 
-/// A frame never goes back to the machine it came from, nor to ourselves.
+/// A frame never goes back to the machine it came from, nor to ourselves, and one that no machine
+/// can have sent goes nowhere.
 fn turn_back(decision: &mut Decision, packet: &Packet) {
-    if let Verdict::Forward(chosen) = decision.verdict
-        && (chosen.path.dst == packet.src_mac || chosen.path.dst == packet.dst_mac)
-    {
-        decision.verdict = Verdict::Drop(DropReason::Loop);
-        decision.memory = Memory::Nothing;
-    }
+    let Verdict::Forward(chosen) = decision.verdict else {
+        return;
+    };
+    let (src, dst) = (packet.src_mac, packet.dst_mac);
+    let reason = if src.is_multicast() || src.is_zero() {
+        DropReason::Martian
+    } else if chosen.path.dst == src || chosen.path.dst == dst || src == dst {
+        DropReason::Loop
+    } else {
+        return;
+    };
+    decision.verdict = Verdict::Drop(reason);
+    decision.memory = Memory::Nothing;
 }
 
 /// Decides about what a frame speaks of: the part that needs no bytes, which `explain` asks too.

@@ -369,6 +369,10 @@ impl Reconciler {
         if self.generation == 0 {
             return not("no snapshot yet".to_owned());
         }
+        // A worker that opened its socket while the VIPs changed follows at its next look.
+        if !self.live.filters_at(self.live.filter().version) {
+            return not("a worker does not receive for all VIPs yet".to_owned());
+        }
         if !self.announced_ready && clock::now() < self.judged_by {
             let table = self.live.table();
             let waiting = table

@@ -314,8 +314,18 @@ fn recover(
     network: &Network,
 ) -> Result<(Set, FlowTable<'static>), StartError> {
     let words = FlowTable::words_for(network.flow_entries);
-    let mapped =
-        shared_file::map(&places.flows(), words, true).map_err(system("mapping the flow table"))?;
+    let path = places.flows();
+    let mapped = shared_file::map(&path, words, true)
+        .or_else(|error| {
+            // A pipe, a link or the like is ours to remove from `run_dir`. A file in use is not.
+            if std::fs::symlink_metadata(&path).is_ok_and(|about| about.is_file()) {
+                return Err(error);
+            }
+            warn!(path = %path.display(), %error, "this is no flow table; a new one is made");
+            std::fs::remove_file(&path)?;
+            shared_file::map(&path, words, true)
+        })
+        .map_err(system("mapping the flow table"))?;
     let (set, trouble) = places.load_set();
     let set = set.filter(|s| s.key_fingerprint == key.fingerprint());
     if let Some(trouble) = trouble {

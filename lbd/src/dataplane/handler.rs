@@ -123,12 +123,16 @@ impl FrameHandler for Packets {
             EXPIRE_BUCKETS
         };
         let (table, now, loads) = (&self.current, self.now, &self.live.loads);
-        self.live.flows.expire(
-            &mut self.sweep,
-            buckets,
-            |entry| table.is_expired(&entry, now),
-            |gone| loads.sub(gone.real, gone.state.weightiness()),
-        );
+        // Before the first snapshot no real is known, and every flow the last lbd left would seem
+        // to have outlived its own.
+        if table.generation > 0 {
+            self.live.flows.expire(
+                &mut self.sweep,
+                buckets,
+                |entry| table.is_expired(&entry, now),
+                |gone| loads.sub(gone.real, gone.state.weightiness()),
+            );
+        }
         self.flood.tick(now, || self.live.flows.len());
         self.frames_this_turn = 0;
     }
