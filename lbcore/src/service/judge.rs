@@ -163,16 +163,12 @@ pub(super) struct Known<'a> {
 
 /// A real's state and the reason in words.
 pub(super) fn state(known: &Known<'_>) -> (RealState, String) {
-    let operator = |what: &str, whose: Admin| {
-        let at = if whose == Admin::Enabled {
-            "its service is"
-        } else {
-            "it is"
-        };
-        format!("{at} {what} by the operator")
+    let by_operator = |what: &str| match known.admin {
+        Admin::Enabled => format!("service {what} by the operator"),
+        Admin::Drain | Admin::Disabled => format!("{what} by the operator"),
     };
     if known.admin == Admin::Disabled || known.service_admin == Admin::Disabled {
-        return (RealState::Disabled, operator("disabled", known.admin));
+        return (RealState::Disabled, by_operator("disabled"));
     }
     if let Way::Unreachable(why) = known.way {
         return (RealState::Down, why.clone());
@@ -184,7 +180,7 @@ pub(super) fn state(known: &Known<'_>) -> (RealState, String) {
         );
     }
     if known.admin == Admin::Drain || known.service_admin == Admin::Drain {
-        return (RealState::Draining, operator("drained", known.admin));
+        return (RealState::Draining, by_operator("drained"));
     }
     match (known.health, known.way) {
         (Health::Down, _) => (RealState::Down, known.health_reason.to_owned()),

@@ -446,9 +446,10 @@ impl Reconciler {
                     reason = refused.summary,
                     "reload refused; nothing was changed"
                 );
-                if !refused.detail.is_empty() {
-                    error!("{}", refused.detail.trim_end());
-                }
+                refused
+                    .faults
+                    .iter()
+                    .for_each(|fault| error!(fault, "reload"));
             }
         }
     }

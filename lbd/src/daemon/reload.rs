@@ -24,6 +24,8 @@ pub struct Refused {
     pub summary: String,
     /// Every fault with its place, as people read it; empty if the line says all.
     pub detail: String,
+    /// Every fault in one line each, for logs.
+    pub faults: Vec<String>,
     /// Whether the file itself is at fault, and not the moment or the host.
     pub file_at_fault: bool,
 }
@@ -37,6 +39,7 @@ pub fn load(path: &Path) -> Result<Loaded, Refused> {
     let bytes = read(path).map_err(|e| Refused {
         summary: format!("{name}: {e}"),
         detail: String::new(),
+        faults: Vec::new(),
         file_at_fault: true,
     })?;
     let report = config::offline_check(&name, &bytes, false);
@@ -53,6 +56,7 @@ pub fn load(path: &Path) -> Result<Loaded, Refused> {
         Err(errors) => Err(Refused {
             summary: summary(&name, &errors),
             detail: report.text,
+            faults: errors.iter().map(|e| format!("{name}:{e}")).collect(),
             file_at_fault: true,
         }),
     }
@@ -88,6 +92,7 @@ pub fn check_host(config: &Config, facts: &HostFacts, force: bool) -> Result<(),
     Err(Refused {
         summary: format!("this host cannot serve it: {}", lines[0]),
         detail: lines.join("\n"),
+        faults: lines,
         file_at_fault: false,
     })
 }
@@ -106,6 +111,7 @@ pub fn check_emptying(diff: &Diff) -> Result<(), Refused> {
                   nobody typed it; to do it all the same: lbctl reload --force"
             .to_owned(),
         detail: String::new(),
+        faults: Vec::new(),
         file_at_fault: false,
     })
 }

@@ -86,6 +86,7 @@ pub async fn check_file(file: &Path, host: bool, force: bool) -> Result<Loaded, 
         let facts = link::facts().await.map_err(|e| Refused {
             summary: format!("this host's addresses cannot be read: {e}"),
             detail: String::new(),
+            faults: Vec::new(),
             file_at_fault: false,
         })?;
         reload::check_host(&loaded.config, &facts, force)?;

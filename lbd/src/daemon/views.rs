@@ -171,11 +171,7 @@ impl Reconciler {
             admin: config.admin,
             state: service.state,
             state_reason: state_reason(service),
-            checks: config
-                .checks
-                .iter()
-                .map(|c| c.kind.word().to_owned())
-                .collect(),
+            checks: config.checks.iter().map(check_words).collect(),
             min_healthy: config.min_healthy,
             sorry: config.sorry,
             flows: reals.iter().map(|r| r.flows).sum(),
@@ -273,7 +269,7 @@ impl Reconciler {
             }
             for ((_, interface), news) in known {
                 let link = self.world.links.iter().find(|l| l.name == *interface);
-                let ours = matches!(news.state, VipState::Announced | VipState::Owned);
+                let ours = !matches!(news.state, VipState::Silent | VipState::Conflict);
                 views.push(VipView {
                     interface: Some(interface.clone()),
                     state: vip_word(news.state),
@@ -410,7 +406,10 @@ fn state_reason(service: &Service) -> String {
             )
         }
         Serving::Nobody if all == 0 => "it has no reals".to_owned(),
-        Serving::Nobody => "no real may serve: packets are dropped (no_real)".to_owned(),
+        Serving::Nobody => {
+            "no real may serve, new flows are dropped (no_real): see why in the reals' reasons"
+                .to_owned()
+        }
     }
 }
 
@@ -425,6 +424,15 @@ fn reason(member: &Member, checks: &[CheckView]) -> String {
         RealState::Up if !said.is_empty() => said.join("; "),
         _ => member.reason.clone(),
     }
+}
+
+/// `tcp :8080 every 2s`
+fn check_words(check: &config::Check) -> String {
+    let port = check
+        .port
+        .map(|port| format!(" :{port}"))
+        .unwrap_or_default();
+    format!("{}{port} every {:?}", check.kind.word(), check.interval)
 }
 
 fn vip_word(state: VipState) -> VipWord {
