@@ -32,17 +32,17 @@ pub struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Everywhere")]
 pub struct Global {
-    /// How to print
+    /// A table for people, a wider one with more columns, or JSON for programs
     #[arg(short, long, value_enum, default_value = "table", global = true)]
     pub output: Format,
-    /// Show it again every 2s, or as often as said (-w 1s), until interrupted
+    /// Show it again every 2s, or in the interval given (-w 500ms), until interrupted
     #[arg(
         short, long, value_name = "INTERVAL", global = true,
         num_args = 0..=1, require_equals = true, default_missing_value = "2s",
         value_parser = interval
     )]
     pub watch: Option<Duration>,
-    /// No headers above tables
+    /// Leave out the headers of tables
     #[arg(long, global = true)]
     pub no_headers: bool,
     /// The control socket of lbd
@@ -58,39 +58,37 @@ pub struct Global {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people
+    // No doc comments here: with them clap spreads every --help over twice as many lines.
     Table,
-    /// For people with wide screens
     Wide,
-    /// For programs
     Json,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// One screen: is all well, and if not, what to do
+    /// All on one screen: services, reals, VIPs, and warnings with what to do about them
     Status,
-    /// Virtual services
+    /// Look at virtual services
     #[command(subcommand)]
     Service(ServiceCommand),
-    /// Real servers
+    /// Look at real servers; drain, enable, disable them, change a weight
     #[command(subcommand)]
     Real(RealCommand),
-    /// Who answers for the VIPs
+    /// Who answers for the VIPs; take or release one
     #[command(subcommand)]
     Vip(VipCommand),
-    /// The flows lbd remembers now
+    /// List the flows lbd remembers now
     Flows(FlowsArgs),
-    /// What lbd would do with a packet, step by step, and why; changes nothing
+    /// What lbd would do with a packet, step by step, and why; nothing is sent or changed
     Explain(ExplainArgs),
-    /// Read the configuration file again; returns when it is in force
+    /// Read the configuration file again; returns when it is in force, or says what is wrong
     Reload(ReloadArgs),
-    /// The configuration file
+    /// Check a configuration file
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Exit code 0 if clients are served, 1 if not: for track scripts
+    /// Exit code 0 if clients are served, 1 if not; for track scripts (keepalived and the like)
     Health(HealthArgs),
-    /// Print a completion script: source <(lbctl completion bash)
+    /// Print a completion script; in bash: source <(lbctl completion bash)
     Completion {
         /// For which shell
         shell: Shell,
@@ -117,13 +115,13 @@ pub enum RealCommand {
         #[arg(value_parser = service)]
         service: Option<ServiceRef>,
     },
-    /// One real
+    /// One real: state, checks, MAC, counters
     Show(RealArgs),
-    /// No new flows; those it has finish
+    /// No new flows; those it has may end by themselves
     Drain {
         #[command(flatten)]
         real: RealArgs,
-        /// Return when its last flow has ended
+        /// Return when its last flow has ended (TCP: at most two minutes after its FIN)
         #[arg(long)]
         wait: bool,
         /// With --wait: give up after this long (exit code 7); the real stays draining
@@ -132,25 +130,25 @@ pub enum RealCommand {
         #[command(flatten)]
         change: ChangeArgs,
     },
-    /// Take part (again)
+    /// New flows again: undoes drain and disable
     Enable {
         #[command(flatten)]
         real: RealArgs,
         #[command(flatten)]
         change: ChangeArgs,
     },
-    /// Treat it as dead, at once: its flows too
+    /// No flows at all: those it has are treated at once as if it had died (see on_dead)
     Disable {
         #[command(flatten)]
         real: RealArgs,
         #[command(flatten)]
         change: ChangeArgs,
     },
-    /// Give it another weight
+    /// Change its weight
     Set {
         #[command(flatten)]
         real: RealArgs,
-        /// 0 to 256; 0 = no new flows
+        /// From 0 to 256; 0 = no new flows
         #[arg(long, value_parser = clap::value_parser!(u16).range(0..=256))]
         weight: u16,
         #[command(flatten)]
@@ -179,14 +177,14 @@ pub struct ChangeArgs {
 pub enum VipCommand {
     /// State, MAC and conflicts of each VIP
     List,
-    /// Answer for a VIP and announce it
+    /// Announce a VIP, whatever `announce` says; an address in use is not taken
     Take {
         /// Its address
         vip: IpAddr,
         #[command(flatten)]
         change: ChangeArgs,
     },
-    /// Stop answering for a VIP
+    /// Stop answering for a VIP, until it is taken again
     Release {
         /// Its address
         vip: IpAddr,
@@ -206,7 +204,7 @@ pub struct FlowsArgs {
     /// Only from this client, or from this network
     #[arg(long, value_name = "IP[/N]")]
     pub client: Option<Prefix>,
-    /// At most this many (lbd lists 10000 at most)
+    /// At most this many; lbd itself stops at 10000
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub limit: usize,
 }
@@ -216,15 +214,17 @@ pub struct ExplainArgs {
     /// tcp or udp
     #[arg(value_parser = protocol)]
     pub protocol: Protocol,
-    /// Where the packet comes from: IP:PORT, [IPv6]:PORT
+    /// Where the packet comes from: IP:PORT or [IPv6]:PORT
+    #[arg(value_name = "CLIENT:PORT")]
     pub client: SocketAddr,
-    /// What it is addressed to: IP:PORT, [IPv6]:PORT
+    /// What it is addressed to: IP:PORT or [IPv6]:PORT
+    #[arg(value_name = "VIP:PORT")]
     pub vip: SocketAddr,
 }
 
 #[derive(Debug, Args)]
 pub struct ReloadArgs {
-    /// Also if the new file removes all services, or more than half of all reals
+    /// Even if this host itself listens on a VIP:port of the file, or has no address but VIPs
     #[arg(long)]
     pub force: bool,
     #[command(flatten)]
@@ -233,9 +233,9 @@ pub struct ReloadArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Check a file and show every mistake at once; needs no lbd (exit code 78 if bad)
+    /// Show every mistake of a file at once; works without lbd (exit code 78 if it is bad)
     Check {
-        /// The file
+        /// The file; - is stdin
         #[arg(default_value = "/etc/lbd/lbd.toml")]
         file: PathBuf,
     },
@@ -243,7 +243,7 @@ pub enum ConfigCommand {
 
 #[derive(Debug, Args)]
 pub struct HealthArgs {
-    /// Of this service alone (name, or VIP:PORT/PROTO)
+    /// Only about this service (name, or VIP:PORT/PROTO)
     #[arg(long, value_parser = service)]
     pub service: Option<ServiceRef>,
 }

@@ -28,15 +28,15 @@ pub struct Args {
     #[arg(long)]
     pub check: bool,
 
-    /// With --check: also compare it with this host's addresses and listeners
+    /// With --check: compare the file with this host's addresses and listeners, too
     #[arg(long, requires = "check")]
     pub host: bool,
 
-    /// A bad file is the end (exit 78), instead of a start with the last good configuration
+    /// Exit with 78 if the file is bad, instead of starting with the last good configuration
     #[arg(long)]
     pub strict: bool,
 
-    /// Serve a VIP:port on which this host itself listens, or its only address
+    /// Start even if this host itself listens on a served VIP:port, or has no address but VIPs
     #[arg(long)]
     pub force: bool,
 
@@ -48,7 +48,7 @@ pub struct Args {
 /// What lbd can do beside running.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Remove what any lbd has left on this host (nft guard, neighbour entries, files in run_dir)
+    /// Remove what an lbd that runs no more has left: nft guard, neighbour entries, files in run_dir
     Cleanup {
         /// Only say what would be removed
         #[arg(long)]
