@@ -1,7 +1,7 @@
 //! The echoes that the engine is measured against: a receive ring, sendmmsg, and nothing else. No
 //! filter, no interface per frame, no VLAN, no super-frames that do not fit, no counters by reason.
 
-use super::{ELSEWHERE, Progress};
+use super::rate::Progress;
 use std::mem;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -32,6 +32,7 @@ pub struct Bare {
     kind: Kind,
     receive: i32,
     send: i32,
+    macs: [u8; 12],
     ring: *mut u8,
     size: usize,
     parts: Vec<libc::iovec>,
@@ -78,8 +79,8 @@ fn socket() -> i32 {
 }
 
 impl Bare {
-    /// Opens it in the calling thread's namespace.
-    pub fn open(kind: Kind, ifindex: u32, ring_mib: usize) -> Self {
+    /// Opens it in the calling thread's namespace; `macs` go into every frame.
+    pub fn open(kind: Kind, ifindex: u32, ring_mib: usize, macs: [u8; 12]) -> Self {
         let (receive, send) = (socket(), socket());
         let (header, bypass) = match kind {
             Kind::V3 { header, bypass } => (header, bypass),
@@ -138,6 +139,7 @@ impl Bare {
             kind,
             receive,
             send,
+            macs,
             ring: ring.cast(),
             size,
             parts,
@@ -230,7 +232,7 @@ impl Bare {
     unsafe fn push(&mut self, frame: *mut u8, header: usize, len: usize) {
         // SAFETY: the caller says so, and no frame is shorter than two MACs.
         unsafe {
-            frame.copy_from_nonoverlapping(ELSEWHERE.as_ptr(), 6);
+            frame.copy_from_nonoverlapping(self.macs.as_ptr(), 12);
             let base = frame.sub(header).cast();
             self.parts.push(libc::iovec {
                 iov_base: base,

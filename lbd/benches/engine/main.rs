@@ -1,129 +1,26 @@
-//! The `af_packet` engine against bare echoes: rate of 60-byte frames, and latency at rest.
+//! The `af_packet` engine against bare echoes and against no balancer at all.
 //!
-//! `cargo bench -p lbd --bench engine` (as root; two cores). Two namespaces, joined by a veth
-//! pair, live as long as this process. The echo runs on core 1, the generator on core 0; contenders
-//! take turns in every round, and medians count, since other work on the machine moves all alike.
+//! `cargo bench -p lbd --bench engine [-- rate | goodput]`, as root on two cores or more;
+//! `ROUNDS=n` sets the rounds. Everything happens in namespaces that live as long as this process.
+//! Contenders take turns in every round and medians count, since other work on the machine moves
+//! all alike.
 // The bare echoes stand for a program without our wrappers, so they call libc themselves.
 #![allow(unsafe_code)]
 
 mod bare;
+mod goodput;
+mod netns;
+mod rate;
 mod wire;
 
-use lbcore::director::DropReason;
-use lbcore::net::FrameMeta;
-use lbd::io::af_packet::{AfPacket, Fanout, Options};
-use lbd::io::{Disposition, FrameHandler, FrameIo};
-use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed};
 use std::thread;
-use std::time::Duration;
 
 const VIP: [u8; 4] = [192, 0, 2, 10];
-/// Nobody's MAC: the kernel at the other end drops echoed frames as early as it can.
-const ELSEWHERE: [u8; 6] = [2, 0, 0, 0, 0, 0x99];
+/// Echoed frames go to nobody's MAC, so that the kernel at the other end drops them early.
+const MACS: [u8; 12] = [2, 0, 0, 0, 0, 0x99, 2, 0, 0, 0, 0, 1];
 const RING_MIB: usize = 64;
 
-/// What echoes frames.
-#[derive(Clone, Copy)]
-enum Contender {
-    Engine { ring_mib: usize },
-    Bare(bare::Kind),
-}
-
-/// Frames echoed so far, and what the measurement wishes.
-#[derive(Default)]
-struct Progress {
-    sent: AtomicU64,
-    /// Leave frames in the ring for now.
-    hold: AtomicBool,
-    /// End.
-    stop: AtomicBool,
-}
-
-impl Progress {
-    /// Waits while held; false when it is time to end.
-    fn goes_on(&self) -> bool {
-        while self.hold.load(Acquire) && !self.stop.load(Relaxed) {
-            std::hint::spin_loop();
-        }
-        !self.stop.load(Relaxed)
-    }
-}
-
-struct Echo {
-    ifindex: u32,
-    progress: Arc<Progress>,
-}
-
-impl FrameHandler for Echo {
-    fn begin(&mut self) {}
-    fn frame(&mut self, frame: &mut [u8], _meta: &FrameMeta) -> Disposition {
-        frame[..6].copy_from_slice(&ELSEWHERE);
-        Disposition::Forward {
-            ifindex: self.ifindex,
-        }
-    }
-    fn sent(&mut self, _ifindex: u32, frames: u64) {
-        let sent = self.progress.sent.load(Relaxed);
-        self.progress.sent.store(sent + frames, Relaxed);
-    }
-    fn lost(&mut self, _ifindex: u32, _reason: DropReason) {}
-    fn idle(&mut self) {}
-}
-
-/// Runs a contender in the calling thread's namespace until told to stop.
-fn echo(contender: Contender, ifindex: u32, progress: &Arc<Progress>, ready: impl FnOnce()) {
-    match contender {
-        Contender::Bare(kind) => {
-            let mut bare = bare::Bare::open(kind, ifindex, RING_MIB);
-            ready();
-            bare.run(progress);
-        }
-        Contender::Engine { ring_mib } => {
-            let options = Options {
-                interface: "lb",
-                ifindex,
-                mtu: 1500,
-                ring_mib: ring_mib as u32,
-                fanout: Fanout::Alone,
-                vips: &[IpAddr::from(VIP)],
-            };
-            let mut engine = AfPacket::open(&options).expect("open");
-            let mut handler = Echo {
-                ifindex,
-                progress: progress.clone(),
-            };
-            ready();
-            while progress.goes_on() {
-                engine
-                    .turn(Duration::from_millis(10), &mut handler)
-                    .expect("turn");
-            }
-        }
-    }
-}
-
-/// Runs `measure` on core 0 while `contender` echoes on core 1.
-fn against<T>(net: &wire::Net, contender: Contender, measure: impl FnOnce(&Progress) -> T) -> T {
-    let progress = Arc::new(Progress::default());
-    let (ready, is_ready) = std::sync::mpsc::channel();
-    thread::scope(|scope| {
-        let theirs = progress.clone();
-        scope.spawn(move || {
-            net.enter_lb();
-            lbd::sys::affinity::pin(1).expect("core 1");
-            echo(contender, net.lb_index, &theirs, || {
-                ready.send(()).expect("waited for")
-            });
-        });
-        is_ready.recv().expect("the echo opens");
-        let result = measure(&progress);
-        progress.stop.store(true, Relaxed);
-        result
-    })
-}
-
+/// The value below which `part` of all lie.
 fn quantile(values: &mut [f64], part: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     values[(values.len() as f64 * part) as usize]
@@ -134,80 +31,15 @@ fn main() {
         .ok()
         .and_then(|n| n.parse().ok())
         .unwrap_or(7);
-    let Some(net) = wire::Net::new() else { return };
-    let mut generator = wire::Generator::new(&net);
-    lbd::sys::affinity::pin(0).expect("core 0");
-
-    let contenders = [
-        (
-            "bare V3, sendmmsg, bypass",
-            Contender::Bare(bare::Kind::V3 {
-                header: false,
-                bypass: true,
-            }),
-        ),
-        (
-            "bare V3, sendmmsg",
-            Contender::Bare(bare::Kind::V3 {
-                header: false,
-                bypass: false,
-            }),
-        ),
-        (
-            "bare V3, virtio headers",
-            Contender::Bare(bare::Kind::V3 {
-                header: true,
-                bypass: false,
-            }),
-        ),
-        (
-            "bare V2, 64 KiB slots, virtio headers",
-            Contender::Bare(bare::Kind::V2 { slot: 65_536 }),
-        ),
-        (
-            "bare V2, 2 KiB slots, virtio headers",
-            Contender::Bare(bare::Kind::V2 { slot: 2048 }),
-        ),
-        ("engine, 64 MiB ring", Contender::Engine { ring_mib: 64 }),
-        ("engine, 16 MiB ring", Contender::Engine { ring_mib: 16 }),
-        ("engine, 4 MiB ring", Contender::Engine { ring_mib: 4 }),
-    ];
-    println!("{rounds} rounds, medians; ratios to the first");
-    let mut figures: Vec<[Vec<f64>; 4]> = vec![Default::default(); contenders.len()];
-    for _ in 0..rounds {
-        for ((_, contender), [full, echoed, offered, rest]) in contenders.iter().zip(&mut figures) {
-            full.push(against(&net, *contender, |progress| {
-                generator.drains(progress)
-            }));
-            let flood = against(&net, *contender, |progress| generator.flood(progress));
-            echoed.push(flood.0);
-            offered.push(flood.1);
-            rest.extend(against(&net, *contender, |_| generator.pings()));
-        }
-    }
-    println!(
-        "{:38}  {:>12}  {:>12} {:>8}  {:>8} {:>8}",
-        "", "full ring", "flood", "offered", "at rest", "p99"
-    );
-    println!(
-        "{:38}  {:>12}  {:>12} {:>8}  {:>8} {:>8}",
-        "", "Mpps ratio", "Mpps ratio", "Mpps", "us", "us"
-    );
-    let base: Vec<_> = figures[0]
-        .iter_mut()
-        .map(|values| quantile(values, 0.5))
+    let chosen: Vec<_> = std::env::args()
+        .skip(1)
+        .filter(|arg| !arg.starts_with('-'))
         .collect();
-    for ((name, _), [full, echoed, offered, rest]) in contenders.iter().zip(&mut figures) {
-        let (full, echoed) = (quantile(full, 0.5), quantile(echoed, 0.5));
-        println!(
-            "{name:38}  {:7.3} {:4.2}  {:7.3} {:4.2} {:8.3}  {:8.1} {:8.1}",
-            full / 1e6,
-            full / base[0],
-            echoed / 1e6,
-            echoed / base[1],
-            quantile(offered, 0.5) / 1e6,
-            quantile(rest, 0.5),
-            quantile(rest, 0.99)
-        );
+    let parts: [(&str, fn(usize)); 2] = [("rate", rate::compare), ("goodput", goodput::compare)];
+    for (name, part) in parts {
+        if chosen.is_empty() || chosen.iter().any(|arg| arg == name) {
+            // A thread each: namespaces and cores are a thread's.
+            thread::spawn(move || part(rounds)).join().expect(name);
+        }
     }
 }

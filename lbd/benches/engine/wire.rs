@@ -1,12 +1,13 @@
 //! The link, and what happens at its far end: floods and pings.
 
-use super::{ELSEWHERE, Progress, VIP};
+use super::netns::{enter, index, namespace, run};
+use super::rate::Progress;
+use super::{MACS, VIP};
 use lbd::sys::packet_ring::RxRing;
 use lbd::sys::packet_send::{FrameSender, Outgoing};
 use lbd::sys::packet_socket::PacketSocket;
 use std::fs::File;
 use std::os::fd::AsRawFd;
-use std::process::Command;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::time::{Duration, Instant};
 
@@ -162,7 +163,7 @@ impl Generator {
             loop {
                 if let Some(received) = ring.take() {
                     let data = ring.data(0).expect("held");
-                    let back = data[received.start..].starts_with(&ELSEWHERE);
+                    let back = data[received.start..].starts_with(&MACS[..6]);
                     ring.release();
                     if back {
                         break;
@@ -199,40 +200,4 @@ fn frame(port: u16, segments: usize) -> Vec<u8> {
     frame.extend([0, 0]);
     frame.resize(frame.len() + payload, 0x5a);
     frame
-}
-
-fn namespace() -> std::io::Result<File> {
-    let made = std::thread::spawn(|| {
-        // SAFETY: no memory is involved; only this thread moves.
-        if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
-            return Err(std::io::Error::last_os_error());
-        }
-        File::open("/proc/thread-self/ns/net")
-    });
-    made.join().expect("no panic")
-}
-
-fn enter(namespace: &File) {
-    // SAFETY: no memory is involved; only this thread moves.
-    let result = unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) };
-    assert_eq!(result, 0, "setns: {}", std::io::Error::last_os_error());
-}
-
-fn run(line: &str) {
-    let words: Vec<_> = line.split_whitespace().collect();
-    let output = Command::new(words[0])
-        .args(&words[1..])
-        .output()
-        .expect(words[0]);
-    assert!(
-        output.status.success(),
-        "{line}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-}
-
-fn index(name: &str) -> u32 {
-    let name = std::ffi::CString::new(name).expect("no NUL");
-    // SAFETY: `name` is a NUL-terminated string for the length of the call.
-    unsafe { libc::if_nametoindex(name.as_ptr()) }
 }
