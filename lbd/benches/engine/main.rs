@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 mod bare;
+mod director;
 mod goodput;
 mod netns;
 mod rate;

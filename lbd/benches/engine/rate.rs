@@ -2,6 +2,7 @@
 //!
 //! The echo runs on core 1, the generator on core 0.
 
+use super::director::Director;
 use super::{MACS, RING_MIB, VIP, bare, quantile, wire};
 use lbcore::director::DropReason;
 use lbcore::net::FrameMeta;
@@ -9,14 +10,19 @@ use lbd::io::af_packet::{AfPacket, Fanout, Options};
 use lbd::io::{Disposition, FrameHandler, FrameIo};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::Acquire, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
 /// What echoes frames.
 #[derive(Clone, Copy)]
 enum Contender {
-    Engine { ring_mib: usize },
+    /// With a handler that does no more than the bare echoes.
+    Engine {
+        ring_mib: usize,
+    },
+    /// With lbd's own handler.
+    Director,
     Bare(bare::Kind),
 }
 
@@ -29,9 +35,32 @@ pub struct Progress {
     pub hold: AtomicBool,
     /// End.
     pub stop: AtomicBool,
+    /// The clock of the echo's processor time.
+    clock: AtomicI32,
 }
 
 impl Progress {
+    /// From now on the processor time is the calling thread's.
+    fn measure_this_thread(&self) {
+        let mut clock = 0;
+        // SAFETY: `clock` is valid for writes; the calling thread exists.
+        let result = unsafe { libc::pthread_getcpuclockid(libc::pthread_self(), &mut clock) };
+        assert_eq!(result, 0, "a thread has a clock");
+        self.clock.store(clock, Relaxed);
+    }
+
+    /// Processor time the echo has used, while it lives: what other work takes is not in it.
+    pub fn processor_time(&self) -> Duration {
+        let mut time = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        // SAFETY: `time` is valid for writes; an unknown clock is an error.
+        let result = unsafe { libc::clock_gettime(self.clock.load(Relaxed), &mut time) };
+        assert_eq!(result, 0, "the echo lives");
+        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    }
+
     /// Waits while held; false when it is time to end.
     pub fn goes_on(&self) -> bool {
         while self.hold.load(Acquire) && !self.stop.load(Relaxed) {
@@ -71,26 +100,40 @@ fn echo(contender: Contender, ifindex: u32, progress: &Arc<Progress>, ready: imp
             bare.run(progress);
         }
         Contender::Engine { ring_mib } => {
-            let options = Options {
-                interface: "lb",
-                ifindex,
-                mtu: 1500,
-                ring_mib: ring_mib as u32,
-                fanout: Fanout::Alone,
-                vips: &[IpAddr::from(VIP)],
-            };
-            let mut engine = AfPacket::open(&options).expect("open");
-            let mut handler = Echo {
+            let handler = Echo {
                 ifindex,
                 progress: progress.clone(),
             };
-            ready();
-            while progress.goes_on() {
-                engine
-                    .turn(Duration::from_millis(10), &mut handler)
-                    .expect("turn");
-            }
+            turn(ring_mib, ifindex, progress, handler, ready);
         }
+        Contender::Director => {
+            let handler = Director::new(ifindex, MACS, progress.clone());
+            turn(RING_MIB, ifindex, progress, handler, ready);
+        }
+    }
+}
+
+fn turn(
+    ring_mib: usize,
+    ifindex: u32,
+    progress: &Progress,
+    mut handler: impl FrameHandler,
+    ready: impl FnOnce(),
+) {
+    let options = Options {
+        interface: "lb",
+        ifindex,
+        mtu: 1500,
+        ring_mib: ring_mib as u32,
+        fanout: Fanout::Alone,
+        vips: &[IpAddr::from(VIP)],
+    };
+    let mut engine = AfPacket::open(&options).expect("open");
+    ready();
+    while progress.goes_on() {
+        engine
+            .turn(Duration::from_millis(10), &mut handler)
+            .expect("turn");
     }
 }
 
@@ -103,6 +146,7 @@ fn against<T>(net: &wire::Net, contender: Contender, measure: impl FnOnce(&Progr
         scope.spawn(move || {
             net.enter_lb();
             lbd::sys::affinity::pin(1).expect("core 1");
+            theirs.measure_this_thread();
             echo(contender, net.lb_index, &theirs, || {
                 ready.send(()).expect("waited for")
             });
@@ -151,6 +195,7 @@ pub fn compare(rounds: usize) {
             Contender::Bare(bare::Kind::V2 { slot: 2048 }),
         ),
         ("engine, 64 MiB ring", Contender::Engine { ring_mib: 64 }),
+        ("engine and director, 64 MiB ring", Contender::Director),
         ("engine, 16 MiB ring", Contender::Engine { ring_mib: 16 }),
         ("engine, 4 MiB ring", Contender::Engine { ring_mib: 4 }),
     ];

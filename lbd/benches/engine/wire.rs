@@ -83,8 +83,8 @@ impl Generator {
         }
     }
 
-    /// Fills the ring while the echo holds and measures how fast it is emptied, many times: frames
-    /// per second of the echo alone, with nothing else to wait for.
+    /// Fills the ring while the echo holds, and measures how fast it is emptied, many times: frames
+    /// per second of the echo's own processor time, with nothing to wait for.
     pub fn drains(&mut self, progress: &Progress) -> f64 {
         let (mut seconds, mut echoed) = (0.0, 0);
         for _ in 0..DRAINS {
@@ -101,13 +101,13 @@ impl Generator {
             std::thread::sleep(Duration::from_millis(4));
             // An echo that was waiting has taken the first few.
             echoed += target - progress.sent.load(Relaxed);
-            let begin = Instant::now();
+            let (begin, used) = (Instant::now(), progress.processor_time());
             progress.hold.store(false, Release);
             while progress.sent.load(Relaxed) < target {
                 assert!(begin.elapsed() < Duration::from_secs(5), "frames were lost");
                 std::hint::spin_loop();
             }
-            seconds += begin.elapsed().as_secs_f64();
+            seconds += (progress.processor_time() - used).as_secs_f64();
         }
         echoed as f64 / seconds
     }
