@@ -70,8 +70,9 @@ fuzz: ## Fuzz each target for FUZZ_SECONDS (300) with libFuzzer
 	scripts/fuzz.sh $(FUZZ_SECONDS)
 
 .PHONY: bench
-bench: ## Benchmarks of the packet path (criterion)
+bench: ## Benchmarks of the packet path: the director alone, and the engine (as root)
 	$(CARGO) bench --package lbcore
+	$(CARGO) bench --package lbd --bench engine
 
 .PHONY: install
 install: ## Install release builds, unit and sample configuration below $(DESTDIR)$(PREFIX)

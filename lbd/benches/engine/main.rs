@@ -36,11 +36,16 @@ fn main() {
         .skip(1)
         .filter(|arg| !arg.starts_with('-'))
         .collect();
-    let parts: [(&str, fn(usize)); 2] = [("rate", rate::compare), ("goodput", goodput::compare)];
-    for (name, part) in parts {
-        if chosen.is_empty() || chosen.iter().any(|arg| arg == name) {
-            // A thread each: namespaces and cores are a thread's.
-            thread::spawn(move || part(rounds)).join().expect(name);
-        }
+    let wanted = |name: &str| chosen.is_empty() || chosen.iter().any(|arg| arg == name);
+    // A thread each: namespaces and cores are a thread's.
+    if wanted("rate") {
+        thread::spawn(move || rate::compare(rounds))
+            .join()
+            .expect("rate");
+    }
+    if wanted("goodput") {
+        thread::spawn(move || goodput::compare(rounds))
+            .join()
+            .expect("goodput");
     }
 }
