@@ -2,7 +2,7 @@
 //! that counts allocations.
 
 use lbcore::config;
-use lbcore::director::{Counters, Cursors, View, commit, decide};
+use lbcore::director::{Counters, Cursors, Done, View, commit, decide};
 use lbcore::flow::FlowTable;
 use lbcore::load::Loads;
 use lbcore::net::{FrameMeta, HashKey, MacAddr};
@@ -128,7 +128,8 @@ pub struct Rig {
     flows: FlowTable<'static>,
     loads: Loads,
     cursors: Cursors,
-    counters: Counters,
+    /// What was counted.
+    pub counters: Counters,
 }
 
 impl Rig {
@@ -149,7 +150,7 @@ impl Rig {
 
     /// Decides about one frame and carries it out.
     #[inline]
-    pub fn packet(&mut self, frame: &mut [u8]) {
+    pub fn packet(&mut self, frame: &mut [u8]) -> Done {
         let meta = FrameMeta {
             ifindex: IFINDEX,
             ..FrameMeta::default()
@@ -162,7 +163,8 @@ impl Rig {
             flood: false,
         };
         let decision = decide(frame, &meta, &view, NOW);
-        black_box(commit(&decision, frame, &view, &self.counters, 0, NOW));
+        let done = black_box(commit(&decision, frame, &view, &self.counters, 0, NOW));
         self.cursors.placed(&decision, &self.table);
+        done
     }
 }
