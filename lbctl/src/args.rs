@@ -224,7 +224,7 @@ pub struct ExplainArgs {
 
 #[derive(Debug, Args)]
 pub struct ReloadArgs {
-    /// Even if this host itself listens on a VIP:port of the file, or has no address but VIPs
+    /// Put it in force even if this host listens on a VIP:port of it, or has no address but VIPs
     #[arg(long)]
     pub force: bool,
     #[command(flatten)]
