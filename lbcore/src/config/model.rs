@@ -1,6 +1,6 @@
 //! The validated configuration. Only this can be applied; only `validate` makes it.
 
-use crate::net::{MacAddr, Protocol};
+use crate::net::{Addr, MacAddr, Protocol, ServiceKey};
 use crate::sched;
 pub use crate::vip::Announce;
 use serde::{Deserialize, Serialize};
@@ -220,6 +220,21 @@ pub enum CheckKind {
     Tcp,
     /// A request is answered as expected.
     Http(HttpCheck),
+}
+
+impl Service {
+    /// Every VIP:port/protocol it answers for, in file order.
+    pub fn keys(&self) -> impl Iterator<Item = ServiceKey> + '_ {
+        let of = move |vip: &IpAddr| {
+            let vip = Addr::from(*vip);
+            self.ports.iter().map(move |port| ServiceKey {
+                vip,
+                port: *port,
+                protocol: self.protocol,
+            })
+        };
+        self.vips.iter().flat_map(of)
+    }
 }
 
 impl CheckKind {

@@ -5,7 +5,7 @@ use super::table::{FlowFate, Interface, Member, Path, Real, Service, ServiceTabl
 use crate::config::{self, Admin};
 use crate::flow::Timeouts;
 use crate::id::{Epoch, RealId, ServiceId};
-use crate::net::{Addr, HashKey, ServiceKey};
+use crate::net::{Addr, HashKey};
 use crate::sched::{Candidate, Identity, Kind, Ring, Scheduler};
 use crate::time::Tick;
 use hashbrown::{HashMap, HashSet};
@@ -173,7 +173,7 @@ fn add_service(
             backup: real.backup,
             sorry: real.sorry,
             has_path: judged.path.is_some(),
-            failed: judge::failed(judged.state, &real.way),
+            failed: judge::failed(judged.state, real.health, &real.way),
             last_good: real.last_good,
         })
         .collect();
@@ -210,7 +210,7 @@ fn add_service(
         });
         members.push(member(real, judged, why_not));
     }
-    let keys = keys(config);
+    let keys: Vec<_> = config.keys().collect();
     for key in &keys {
         table.by_key.insert(*key, index);
         table.vips.insert(key.vip);
@@ -290,19 +290,6 @@ fn member(real: &RealInput, judged: Judged, why_not: Option<WhyNot>) -> Member {
         sorry: real.sorry,
         lingering: real.lingering,
     }
-}
-
-/// Every VIP:port/protocol of a service, in file order.
-fn keys(config: &config::Service) -> Vec<ServiceKey> {
-    let of = |vip: &IpAddr| {
-        let vip = Addr::from(*vip);
-        config.ports.iter().map(move |port| ServiceKey {
-            vip,
-            port: *port,
-            protocol: config.protocol,
-        })
-    };
-    config.vips.iter().flat_map(of).collect()
 }
 
 impl ServiceTable {

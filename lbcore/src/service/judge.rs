@@ -18,8 +18,10 @@ pub enum Health {
     Checking,
     /// All checks pass.
     Up,
-    /// A check failed often enough.
+    /// A check failed often enough: refused, or without an answer.
     Down,
+    /// A check's answer says that it shall not serve (http 503): down, but never a failure.
+    Declined,
 }
 
 /// What the host says of the way to a real.
@@ -183,7 +185,7 @@ pub(super) fn state(known: &Known<'_>) -> (RealState, String) {
         return (RealState::Draining, by_operator("drained"));
     }
     match (known.health, known.way) {
-        (Health::Down, _) => (RealState::Down, known.health_reason.to_owned()),
+        (Health::Down | Health::Declined, _) => (RealState::Down, known.health_reason.to_owned()),
         (_, Way::Silent { reason, .. }) => (RealState::Down, reason.clone()),
         (_, Way::Unknown) => (RealState::Checking, "asking for its MAC address".to_owned()),
         (Health::Checking, _) => (
@@ -198,8 +200,9 @@ pub(super) fn state(known: &Known<'_>) -> (RealState, String) {
 }
 
 /// Whether a real is down because it *failed* (refused or silent), which alone may end in panic.
-pub(super) fn failed(state: RealState, way: &Way) -> bool {
-    state == RealState::Down && !matches!(way, Way::Unreachable(_))
+pub(super) fn failed(state: RealState, health: Health, way: &Way) -> bool {
+    let declined = health == Health::Declined && !matches!(way, Way::Silent { .. });
+    state == RealState::Down && !declined && !matches!(way, Way::Unreachable(_))
 }
 
 /// A judged real, as the ladder needs it.

@@ -93,17 +93,30 @@ impl Registry {
     }
 
     /// Forgets a real that has no flows left.
-    pub fn retire_real(&mut self, id: RealId) {
-        for reals in self.reals.values_mut() {
-            reals.retain(|_, owned| {
-                let keep = owned.id != id.0;
-                if !keep {
-                    self.free_reals.push_back((owned.id, owned.epoch));
-                }
-                keep
-            });
+    pub fn retire_real(&mut self, service: &str, address: IpAddr, port: u16) {
+        let Some(reals) = self.reals.get_mut(service) else {
+            return;
+        };
+        if let Some(owned) = reals.remove(&SocketAddr::new(address, port)) {
+            self.free_reals.push_back((owned.id, owned.epoch));
         }
-        self.reals.retain(|_, reals| !reals.is_empty());
+        if reals.is_empty() {
+            self.reals.remove(service);
+        }
+    }
+
+    /// The service called `from` is called `to` from now on, with all its ids; nothing happens if
+    /// `to` has ids already.
+    pub fn rename_service(&mut self, from: &str, to: &str) {
+        if self.services.contains_key(to) || self.reals.contains_key(to) {
+            return;
+        }
+        if let Some(id) = self.services.remove(from) {
+            self.services.insert(to.to_owned(), id);
+        }
+        if let Some(reals) = self.reals.remove(from) {
+            self.reals.insert(to.to_owned(), reals);
+        }
     }
 
     /// Forgets a service that is no longer configured and has no flows left.

@@ -115,6 +115,24 @@ fn drains_disables_and_unreachable_reals_never_panic() {
 }
 
 #[test]
+fn t29_reals_that_say_no_never_panic_beside_one_that_fails_they_get_nothing() {
+    let mut world = World::web("", &[1, 1]);
+    world.last_good = names(&["rs1", "rs2"]);
+    for real in ["rs1", "rs2"] {
+        world.health.insert(real.to_owned(), Health::Declined);
+    }
+    assert_eq!(
+        serving(&mut world),
+        (Serving::Nobody, ServiceState::Down, vec![])
+    );
+    world.down("rs2");
+    assert_eq!(
+        serving(&mut world),
+        (Serving::LastGood, ServiceState::Panic, names(&["rs2"]))
+    );
+}
+
+#[test]
 fn weight_zero_gets_nothing_and_is_no_candidate() {
     let mut world = World::web("", &[1, 0]);
     assert_eq!(serving(&mut world).2, names(&["rs1"]));
@@ -225,7 +243,7 @@ fn ids_are_stable_and_reused_last_with_another_epoch() {
     let (first, epoch) = registry.real("web", address(1), 0).expect("an id");
     assert_eq!(registry.real("web", address(1), 0), Ok((first, epoch)));
     assert_ne!(registry.real("dns", address(1), 0).expect("an id").0, first);
-    registry.retire_real(first);
+    registry.retire_real("web", address(1), 0);
     let (second, _) = registry.real("web", address(2), 0).expect("an id");
     assert_ne!(second, first, "freed ids rest while unused ones are left");
     for n in 3.. {

@@ -4,7 +4,7 @@
 
 use lbcore::config::Admin;
 use lbcore::net::HashKey;
-use lbcore::service::{Health, Registry};
+use lbcore::service::{Health, RealState, Registry};
 use lbcore::vip::Hold;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -17,29 +17,43 @@ use std::path::{Path, PathBuf};
 /// No file of ours is larger; more is not read.
 const MAX_STATE_BYTES: u64 = 64 << 20;
 
+/// Length of [`sealed`].
+const SEAL_BYTES: usize = 17;
+
 /// What decides where flows go, beside the flow table: who has which id, and who was healthy.
 /// Written before a change of it takes effect.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Set {
-    /// The key's fingerprint: another key makes every flow entry unreadable.
-    pub key_fingerprint: String,
     /// The flow table this set speaks of is meaningless without these ids.
     pub registry: Registry,
     /// Last published generation.
     pub generation: u64,
-    /// Health by real id.
-    pub health: BTreeMap<u16, RememberedHealth>,
+    /// What was known of reals, by id.
+    pub reals: BTreeMap<u16, RememberedReal>,
+    /// Interface index and MAC by real address: until the neighbour room has looked for itself,
+    /// frames go where they went.
+    pub ways: BTreeMap<IpAddr, (u32, [u8; 6])>,
     /// The last good set by service id.
     pub last_good: BTreeMap<u16, Vec<u16>>,
 }
 
+impl Set {
+    /// Whether both say the same of flows; the generation decides nothing.
+    pub fn says_same(&self, other: &Set) -> bool {
+        self.reals == other.reals
+            && self.ways == other.ways
+            && self.last_good == other.last_good
+            && self.registry == other.registry
+    }
+}
+
 /// What the last lbd knew of one real.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RememberedHealth {
-    /// The verdict.
-    pub health: Health,
-    /// Why.
-    pub reason: String,
+pub struct RememberedReal {
+    /// What its checks said, and why; `None`: nothing yet.
+    pub health: Option<(Health, String)>,
+    /// Its state, and the tick since when: dead_grace and drain_timeout go on over a restart.
+    pub state: Option<(RealState, u64)>,
 }
 
 /// What operators changed by command: kept over restarts, shown as drift.
@@ -130,24 +144,54 @@ impl Places {
         Ok(())
     }
 
-    /// The set the last lbd left; `None` if there is none that can be read, with the reason where
-    /// there is one to tell.
-    pub fn load_set(&self) -> (Option<Set>, Option<String>) {
-        read_json(&self.set())
+    /// The set the last lbd left; `None` if there is none that is whole and of this `key`, with
+    /// the reason where there is one to tell.
+    pub fn load_set(&self, key: &HashKey) -> (Option<Set>, Option<String>) {
+        let path = self.set();
+        let trouble = |what: String| (None, Some(format!("{}: {what}", path.display())));
+        let bytes = match read(&path) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return (None, None),
+            Err(error) => return (None, Some(error.to_string())),
+        };
+        // One wrong digit would give a real's flows to another one.
+        let Some(json) = bytes
+            .split_at_checked(SEAL_BYTES)
+            .and_then(|(seal, json)| (seal == sealed(key, json).as_bytes()).then_some(json))
+        else {
+            return trouble("damaged, or of another hash key".to_owned());
+        };
+        match serde_json::from_slice(json) {
+            Ok(set) => (Some(set), None),
+            Err(error) => trouble(error.to_string()),
+        }
     }
 
     /// Replaces the set. `run_dir` is tmpfs: nothing is synced.
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn save_set(&self, set: &Set) -> io::Result<()> {
-        replace(&self.set(), &serde_json::to_vec(set)?, 0o600, false)
+    pub fn save_set(&self, set: &Set, key: &HashKey) -> io::Result<()> {
+        let json = serde_json::to_vec(set)?;
+        let mut bytes = sealed(key, &json).into_bytes();
+        bytes.extend(json);
+        replace(&self.set(), &bytes, 0o600, false)
     }
 
     /// The operator's wishes; nothing if there are none.
     pub fn load_overrides(&self) -> (Overrides, Option<String>) {
-        let (found, trouble) = read_json(&self.overrides());
-        (found.unwrap_or_default(), trouble)
+        let path = self.overrides();
+        match read(&path) {
+            Ok(None) => (Overrides::default(), None),
+            Ok(Some(bytes)) => match serde_json::from_slice(&bytes) {
+                Ok(overrides) => (overrides, None),
+                Err(e) => (
+                    Overrides::default(),
+                    Some(format!("{}: {e}", path.display())),
+                ),
+            },
+            Err(error) => (Overrides::default(), Some(error.to_string())),
+        }
     }
 
     /// Keeps the operator's wishes.
@@ -220,7 +264,13 @@ fn at(path: &Path, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
-fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> (Option<T>, Option<String>) {
+/// The line before the set's text: sixteen hex digits that only this text has under this key.
+fn sealed(key: &HashKey, text: &[u8]) -> String {
+    format!("{:016x}\n", key.bytes(text))
+}
+
+/// What is in one of our files; `None`: there is none.
+fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let read = || -> io::Result<Vec<u8>> {
         let file = OpenOptions::new()
             .read(true)
@@ -231,12 +281,9 @@ fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> (Option<T>, Option<Stri
         Ok(bytes)
     };
     match read() {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => (None, None),
-        Err(e) => (None, Some(at(path, e).to_string())),
-        Ok(bytes) => match serde_json::from_slice(&bytes) {
-            Ok(value) => (Some(value), None),
-            Err(e) => (None, Some(format!("{}: {e}", path.display()))),
-        },
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(at(path, e)),
+        Ok(bytes) => Ok(Some(bytes)),
     }
 }
 
@@ -300,23 +347,30 @@ mod tests {
     #[test]
     fn t21_a_damaged_set_is_refused_in_words_and_nothing_panics() {
         let (_dir, places) = places();
-        assert_eq!(places.load_set(), (None, None));
+        let key = HashKey::new([7; 16]);
+        let load = || places.load_set(&key);
+        assert_eq!(load(), (None, None));
         let set = Set {
-            key_fingerprint: "9f".into(),
             generation: 7,
             ..Set::default()
         };
-        places.save_set(&set).unwrap();
-        assert_eq!(places.load_set(), (Some(set), None));
+        places.save_set(&set, &key).unwrap();
+        assert_eq!(load(), (Some(set), None));
+        let other = HashKey::new([8; 16]);
+        assert!(places.load_set(&other).0.is_none(), "another key");
         let whole = fs::read(places.set()).unwrap();
-        for cut in 0..whole.len() {
-            fs::write(places.set(), &whole[..cut]).unwrap();
-            let (found, trouble) = places.load_set();
-            assert!(found.is_none() && trouble.is_some(), "cut at {cut}");
+        for at in 0..whole.len() {
+            fs::write(places.set(), &whole[..at]).unwrap();
+            let (found, trouble) = load();
+            assert!(found.is_none() && trouble.is_some(), "cut at {at}");
+            let mut flipped = whole.clone();
+            flipped[at] ^= 1;
+            fs::write(places.set(), &flipped).unwrap();
+            assert!(load().0.is_none(), "a bit flipped at {at}");
         }
         fs::remove_file(places.set()).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", places.set()).unwrap();
-        assert!(places.load_set().0.is_none());
+        assert!(load().0.is_none());
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use super::world::World;
 use crate::guard::GuardPlan;
-use crate::live::event::HealthState;
 use crate::neigh::{self, NeighborPlan};
 use crate::probe::Target;
 use crate::vip::{self, VipPlan};
@@ -28,7 +27,6 @@ pub fn targets(world: &World) -> Vec<Target> {
             if service.checks.is_empty() || world.admin_of(service, real) == Admin::Disabled {
                 continue;
             }
-            let initial = facts.health.as_ref().map(|(state, _)| *state);
             targets.push(Target {
                 real: id,
                 epoch: facts.epoch,
@@ -37,7 +35,7 @@ pub fn targets(world: &World) -> Vec<Target> {
                 address: real.address,
                 checks: service.checks.clone(),
                 default_port: *default_port,
-                initial: initial.filter(|s| *s != HealthState::Checking),
+                initial: facts.initial,
             });
         }
     }
@@ -127,21 +125,16 @@ fn real_macs(world: &World) -> BTreeMap<MacAddr, String> {
 }
 
 /// What this host's own stack is to be silent about.
-pub fn guard(world: &World, table: &ServiceTable) -> GuardPlan {
-    let endpoints = table
-        .services
-        .iter()
-        .flat_map(|s| s.keys.iter().copied())
-        .collect();
+pub fn guard(world: &World) -> GuardPlan {
+    let endpoints = world.services().flat_map(|s| s.keys()).collect();
     GuardPlan::new(world.config.network.interfaces.clone(), endpoints)
 }
 
 /// What receive filters are to let through.
-pub fn filter(table: &ServiceTable) -> Vec<IpAddr> {
-    let vips: BTreeSet<IpAddr> = table
-        .services
-        .iter()
-        .flat_map(|s| s.keys.iter().map(|k| k.vip.ip()))
+pub fn filter(world: &World) -> Vec<IpAddr> {
+    let vips: BTreeSet<IpAddr> = world
+        .services()
+        .flat_map(|s| s.vips.iter().copied())
         .collect();
     vips.into_iter().collect()
 }

@@ -5,7 +5,7 @@
 //! it is published.
 
 use super::notify::Notifier;
-use super::persist::{Changed, Places, RealOverride};
+use super::persist::{Changed, Places, RealOverride, Set};
 use super::plans;
 use super::reload::{self, Loaded, Refused};
 use super::watchdog;
@@ -117,6 +117,7 @@ pub struct Reconciler {
     judged_by: Tick,
     announced_ready: bool,
     notifier: Notifier,
+    saved: Option<Set>,
     dirty: bool,
 }
 
@@ -183,19 +184,22 @@ impl Reconciler {
             judged_by,
             announced_ready: false,
             notifier: begin.notifier,
+            saved: None,
             dirty: false,
         }
     }
 
-    /// Before anything runs: drops what the file overrules, and keeps its text as the last good
-    /// one, unless it is that already.
-    pub fn begin(&mut self, text: &str) {
+    /// Before anything runs: drops what the file overrules, keeps its text as the last good one,
+    /// unless it is that already, and puts the first snapshot in force, so that workers begin
+    /// with it.
+    pub async fn begin(&mut self, text: &str) {
         self.forget_overruled();
         if !self.last_good_in_use
             && let Err(error) = self.places.save_last_good(text)
         {
             warn!(%error, "the last good configuration could not be kept");
         }
+        self.refresh().await;
     }
 
     /// Runs until `stop` says so.
@@ -209,7 +213,6 @@ impl Reconciler {
         let mut heard = Vec::with_capacity(EVENTS_AT_ONCE);
         let mut chores = tokio::time::interval(CHORES_EVERY);
         chores.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        self.refresh().await;
         loop {
             tokio::select! {
                 biased;
@@ -238,7 +241,7 @@ impl Reconciler {
                 self.world.hear_links(links, now);
                 self.dirty = true;
             }
-            Event::Neighbor(news) => self.dirty |= self.world.hear_neighbor(news),
+            Event::Neighbor(news) => self.dirty |= self.world.hear_neighbor(news, now),
             Event::Vip(news) => {
                 let key = (news.vip, news.interface.clone());
                 self.world.vips.insert(key, news);
@@ -293,12 +296,9 @@ impl Reconciler {
         for (id, before) in changed {
             self.tell_transition(&table, id, before);
         }
-        if let Err(error) = self.places.save_set(&self.world.set(generation)) {
-            warn!(%error, "the set could not be written; a killed lbd's successor would not know it");
-        }
-        let guard = plans::guard(&self.world, &table);
-        self.guard(guard).await;
-        let version = self.live.set_vips(plans::filter(&table));
+        self.save_set();
+        self.guard(plans::guard(&self.world)).await;
+        let version = self.live.set_vips(plans::filter(&self.world));
         wait_until(IN_FORCE_WITHIN, || self.live.filters_at(version)).await;
 
         let vips = plans::vips(&self.world, &table);
@@ -308,12 +308,28 @@ impl Reconciler {
         send_if_new(&self.out.vips, vips);
     }
 
-    async fn guard(&mut self, plan: GuardPlan) {
-        if **self.out.guard.borrow() == plan {
+    /// Writes what the next lbd must know, if it is not written already. The generation alone is
+    /// no reason: nothing depends on it.
+    fn save_set(&mut self) {
+        let set = self.world.set(self.generation);
+        if self
+            .saved
+            .as_ref()
+            .is_some_and(|saved| saved.says_same(&set))
+        {
             return;
         }
-        let plan = Arc::new(plan);
-        self.out.guard.send_replace(plan.clone());
+        match self.places.save_set(&set, &self.world.key) {
+            Ok(()) => self.saved = Some(set),
+            Err(error) => {
+                warn!(%error, "the set could not be written; a killed lbd's successor would not know it");
+            }
+        }
+    }
+
+    async fn guard(&mut self, plan: GuardPlan) {
+        send_if_new(&self.out.guard, plan);
+        let plan = self.out.guard.borrow().clone();
         let settled = self.out.guarded.wait_for(|state| {
             state.trouble.is_some() || state.in_force.as_ref().is_some_and(|p| **p == *plan)
         });

@@ -4,6 +4,7 @@
 use super::Options;
 use super::notify::Notifier;
 use super::persist::{Places, Set};
+use super::plans;
 use super::reconciler::{Beginning, Outlets, Reconciler, access_of};
 use super::reload::{self, Loaded, Refused};
 use super::signals::{Signals, Stop};
@@ -23,6 +24,7 @@ use lbcore::net::HashKey;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
@@ -216,7 +218,8 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     let server = Server::bind(&places.socket(), access.admin_gid())
         .map_err(|e| StartError::Missing(e.to_string()))?;
 
-    let mut world = World::new(config.clone(), key, overrides, set);
+    let now = (clock::now(), SystemTime::now());
+    let mut world = World::new(config.clone(), key, overrides, set, now);
     let links = link::snapshot()
         .await
         .map_err(system("reading this host's interfaces"))?;
@@ -224,7 +227,8 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     live.set_links(links.clone());
     world.hear_links(links.clone(), clock::now());
 
-    let (rooms, out, events) = Rooms::open(&config, links, access, &board);
+    let guard = plans::guard(&world);
+    let (rooms, out, events) = Rooms::open(&config, links, access, guard, &board);
     let (ask, asks) = mpsc::channel(control::ASK_QUEUE);
     let (reload, reloads) = mpsc::channel(1);
     let mut warnings = loaded.warnings;
@@ -241,7 +245,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
         out,
         notifier: Notifier::new(),
     });
-    reconciler.begin(&loaded.text);
+    reconciler.begin(&loaded.text).await;
     let mut tasks = rooms.tasks;
     tasks.push(tokio::spawn(server.run(rooms.access, ask.clone())));
     tasks.push(tokio::spawn(metrics::run(rooms.metrics, ask, registry)));
@@ -327,8 +331,7 @@ fn recover(
             shared_file::map(&path, words, true)
         })
         .map_err(system("mapping the flow table"))?;
-    let (set, trouble) = places.load_set();
-    let set = set.filter(|s| s.key_fingerprint == key.fingerprint());
+    let (set, trouble) = places.load_set(key);
     if let Some(trouble) = trouble {
         warn!(
             trouble,
@@ -366,6 +369,7 @@ impl Rooms {
         config: &Config,
         links: Arc<Vec<crate::live::event::Link>>,
         access: control::Access,
+        guard: GuardPlan,
         board: &Arc<Board>,
     ) -> (Self, Outlets, mpsc::Receiver<Event>) {
         let (event, events) = mpsc::channel(EVENT_QUEUE);
@@ -374,7 +378,8 @@ impl Rooms {
         let (targets_out, targets_in) = watch::channel(Arc::default());
         let (neighbors_out, neighbors_in) = watch::channel(Arc::default());
         let (vips_out, vips_in) = watch::channel(Arc::default());
-        let (guard_out, guard_in) = watch::channel(Arc::<GuardPlan>::default());
+        // The whole plan from the start: what a killed lbd left in force must not be opened.
+        let (guard_out, guard_in) = watch::channel(Arc::new(guard));
         let (guarded_out, guarded_in) = watch::channel(GuardState::default());
         let (access_out, access_in) = watch::channel(Arc::new(access));
         let (metrics_out, metrics_in) = watch::channel(config.lbd.metrics);

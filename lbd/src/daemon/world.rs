@@ -1,28 +1,37 @@
 //! Everything the reconciler knows, and how it becomes the inputs of the next snapshot.
 
-use super::persist::{Overrides, RememberedHealth, Set};
+use super::persist::{Overrides, RememberedReal, Set};
 use crate::live::event::{HealthNews, HealthState, Link, NeighborNews, Reach, VipNews};
 use lbcore::config::{self, Config};
 use lbcore::id::{Epoch, RealId, ServiceId};
 use lbcore::load::Loads;
-use lbcore::net::HashKey;
+use lbcore::net::{HashKey, MacAddr};
 use lbcore::service::{
     Exhausted, Health, Inputs, Interface, RealInput, RealState, Registry, ServiceInput,
     ServiceTable, Way,
 };
 use lbcore::time::Tick;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+/// Reals that fail within this time one after the other fail of one cause, ours more likely than
+/// theirs: all of them are the last good set. Checks of one real fail `fall` intervals after the
+/// cause, and not all begin at once; the usual ones are done in ten seconds.
+const CASCADE: Duration = Duration::from_secs(30);
 
 /// What is known of one real beside its configuration.
 #[derive(Clone, Debug)]
 pub struct RealFacts {
     /// Whose id it is.
     pub epoch: Epoch,
-    /// What its checks said last; `None`: nothing yet.
-    pub health: Option<(HealthState, String)>,
+    /// Its own address.
+    pub address: IpAddr,
+    /// What its checks said last; `None`: nothing yet, or nothing that still counts.
+    pub health: Option<(Health, String)>,
+    /// What the last lbd knew of its checks, for whoever goes on with them.
+    pub initial: Option<HealthState>,
     /// The state it was last judged to be in, and since when.
     pub last: Option<(RealState, Tick)>,
     /// The same moment on the wall clock, for people.
@@ -31,8 +40,31 @@ pub struct RealFacts {
     pub name: String,
 }
 
-/// News of a real that is on hold because the trouble may be ours.
-type Held = BTreeMap<RealId, HealthNews>;
+/// News that are on hold because the trouble may be ours.
+#[derive(Debug, Default)]
+struct Held {
+    health: BTreeMap<RealId, HealthNews>,
+    neighbors: BTreeMap<IpAddr, NeighborNews>,
+}
+
+/// The reals that panic mode goes on with.
+#[derive(Debug, Default)]
+struct LastGood {
+    reals: BTreeSet<RealId>,
+    /// Whether the service no longer serves by its reals: then the set stays as it is. Before,
+    /// reals that fail leave it after [`CASCADE`].
+    settled: bool,
+}
+
+impl LastGood {
+    fn has(&self, real: RealId, last: Option<(RealState, Tick)>, now: Tick) -> bool {
+        let lately = match last {
+            Some((RealState::Down, since)) => now < since + CASCADE,
+            _ => true,
+        };
+        self.reals.contains(&real) && (self.settled || lately)
+    }
+}
 
 /// Everything the reconciler knows.
 #[derive(Debug)]
@@ -55,37 +87,63 @@ pub struct World {
     pub vips: BTreeMap<(IpAddr, String), VipNews>,
     /// Services that are no longer configured, while their flows end.
     pub lingering: Vec<config::Service>,
-    last_good: HashMap<ServiceId, BTreeSet<RealId>>,
+    /// Reals with an id that the configuration does not name: they go with their last flow.
+    leaving: Vec<Leaving>,
+    last_good: HashMap<ServiceId, LastGood>,
     carrier_since: HashMap<String, Option<Tick>>,
     held: Held,
 }
 
+/// A real that is to be forgotten once it has no flows.
+#[derive(Debug)]
+struct Leaving {
+    service: String,
+    address: IpAddr,
+    id: RealId,
+}
+
 impl World {
     /// A world in which nothing has been seen yet, except what the last lbd remembered.
-    pub fn new(config: Config, key: HashKey, overrides: Overrides, set: Set) -> Self {
+    pub fn new(
+        config: Config,
+        key: HashKey,
+        overrides: Overrides,
+        set: Set,
+        now: (Tick, SystemTime),
+    ) -> Self {
         let mut reals = HashMap::new();
         for (_, address, id, epoch) in set.registry.reals() {
-            let remembered = set.health.get(&id.0);
-            reals.insert(id, RealFacts::remembered(epoch, address, remembered));
+            let mut facts = RealFacts::new(epoch, address, &address.to_string());
+            if let Some(remembered) = set.reals.get(&id.0) {
+                facts.remember(remembered, now);
+            }
+            reals.insert(id, facts);
         }
-        let last_good = set
-            .last_good
-            .iter()
-            .map(|(id, reals)| (ServiceId(*id), reals.iter().map(|r| RealId(*r)).collect()))
-            .collect();
+        let last_good = set.last_good.iter().map(|(id, reals)| {
+            let reals = reals.iter().map(|r| RealId(*r)).collect();
+            let settled = true;
+            (ServiceId(*id), LastGood { reals, settled })
+        });
+        let last_good = last_good.collect();
+        let ways = set.ways.iter().map(|(address, (ifindex, mac))| {
+            let (ifindex, mac) = (*ifindex, MacAddr::from(*mac));
+            (*address, Way::Known { ifindex, mac })
+        });
+        let ways = ways.collect();
         World {
             config,
             key,
             registry: set.registry,
             overrides,
             reals,
-            ways: HashMap::new(),
+            ways,
             links: Arc::default(),
             vips: BTreeMap::new(),
             lingering: Vec::new(),
+            leaving: Vec::new(),
             last_good,
             carrier_since: HashMap::new(),
-            held: Held::new(),
+            held: Held::default(),
         }
     }
 
@@ -134,45 +192,60 @@ impl World {
 
     /// Takes news of a real's checks. True if it changes anything now.
     pub fn hear_health(&mut self, news: HealthNews, now: Tick) -> bool {
-        let holding = news.state == HealthState::Down && self.trouble_is_ours(now);
-        let Some(facts) = self.reals.get_mut(&news.real) else {
+        let Some(facts) = self.reals.get(&news.real) else {
             return false;
         };
         if facts.epoch != news.epoch {
             return false;
         }
-        if holding {
-            self.held.insert(news.real, news);
+        let failed = news.state == HealthState::Down && !news.declined;
+        if failed && self.trouble_is_ours(facts.address, now) {
+            self.held.health.insert(news.real, news);
             return false;
         }
-        self.held.remove(&news.real);
-        facts.health = Some((news.state, news.reason));
+        self.held.health.remove(&news.real);
+        let health = match news.state {
+            HealthState::Checking => Health::Checking,
+            HealthState::Up => Health::Up,
+            HealthState::Down if news.declined => Health::Declined,
+            HealthState::Down => Health::Down,
+        };
+        if let Some(facts) = self.reals.get_mut(&news.real) {
+            facts.health = Some((health, news.reason));
+        }
         true
     }
 
-    /// Whether a failed check may be our own link's fault: no carrier, or only just again.
-    fn trouble_is_ours(&self, now: Tick) -> bool {
-        let holddown = self.config.network.link_holddown;
-        self.config
-            .network
-            .interfaces
-            .iter()
-            .any(|name| match self.carrier_since.get(name) {
-                Some(Some(since)) => now < *since + holddown,
-                Some(None) => true,
-                None => false,
-            })
+    /// Whether a real's silence may be the fault of our own link to it: no carrier, or only just
+    /// again. Where its interface is not known, all of them would have to be in trouble.
+    fn trouble_is_ours(&self, address: IpAddr, now: Tick) -> bool {
+        let network = &self.config.network;
+        let in_trouble = |name: &String| match self.carrier_since.get(name) {
+            Some(Some(since)) => now < *since + network.link_holddown,
+            Some(None) => true,
+            None => false,
+        };
+        let by = match self.ways.get(&address) {
+            Some(Way::Known { ifindex, .. }) => self.link_name(*ifindex),
+            Some(Way::Silent { last, .. }) => last.and_then(|(i, _)| self.link_name(i)),
+            Some(Way::Unknown | Way::Unreachable(_)) | None => None,
+        };
+        let mut interfaces = network.interfaces.iter();
+        match by {
+            Some(by) => interfaces.any(|name| name == by && in_trouble(name)),
+            None => !network.interfaces.is_empty() && interfaces.all(in_trouble),
+        }
     }
 
     /// Failures that were on hold and that nothing took back: they count now. True if there were.
     pub fn release_held(&mut self, now: Tick) -> bool {
-        if self.held.is_empty() || self.trouble_is_ours(now) {
-            return false;
-        }
         let held = std::mem::take(&mut self.held);
         let mut any = false;
-        for news in held.into_values() {
+        for news in held.health.into_values() {
             any |= self.hear_health(news, now);
+        }
+        for news in held.neighbors.into_values() {
+            any |= self.hear_neighbor(news, now);
         }
         any
     }
@@ -196,12 +269,18 @@ impl World {
     }
 
     /// Takes news of the way to a real. True if it changes anything.
-    pub fn hear_neighbor(&mut self, news: NeighborNews) -> bool {
+    pub fn hear_neighbor(&mut self, news: NeighborNews, now: Tick) -> bool {
         let last = match self.ways.get(&news.address) {
             Some(Way::Known { ifindex, mac }) => Some((*ifindex, *mac)),
             Some(Way::Silent { last, .. }) => *last,
             _ => None,
         };
+        let silent = matches!(news.reach, Reach::Unresolved { .. });
+        if silent && last.is_some() && self.trouble_is_ours(news.address, now) {
+            self.held.neighbors.insert(news.address, news);
+            return false;
+        }
+        self.held.neighbors.remove(&news.address);
         let way = match news.reach {
             Reach::Neighbor { ifindex, mac } => Way::Known { ifindex, mac },
             Reach::Unresolved { ifindex } => {
@@ -296,9 +375,39 @@ impl World {
             last_good: &self.last_good,
             loads,
             interfaces,
+            now,
         };
         let inputs = Self::inputs(&self.config, &self.lingering, &self.key, &mut known, now)?;
-        Ok(with(&inputs))
+        let services: HashSet<&str> = inputs
+            .services
+            .iter()
+            .map(|s| s.config.name.as_str())
+            .collect();
+        let named: HashSet<RealId> = inputs
+            .services
+            .iter()
+            .flat_map(|s| &s.reals)
+            .filter(|r| !r.lingering)
+            .map(|r| r.id)
+            .collect();
+        let done = with(&inputs);
+        let idle = self.registry.services().filter(|name| {
+            !services.contains(name) && self.registry.reals_of(name).next().is_none()
+        });
+        for name in idle.map(str::to_owned).collect::<Vec<_>>() {
+            self.registry.retire_service(&name);
+        }
+        self.leaving = self
+            .registry
+            .reals()
+            .filter(|(_, _, id, _)| !named.contains(id))
+            .map(|(service, address, id, _)| Leaving {
+                service: service.to_owned(),
+                address,
+                id,
+            })
+            .collect();
+        Ok(done)
     }
 
     /// Remembers what a snapshot says of states and last good sets. Returns the reals whose state
@@ -311,9 +420,6 @@ impl World {
     ) -> Vec<(RealId, Option<RealState>)> {
         let mut changed = Vec::new();
         for (index, service) in table.services.iter().enumerate() {
-            if let Some(good) = table.good_set(index) {
-                self.last_good.insert(service.id, good.collect());
-            }
             for member in &service.members {
                 let Some(facts) = self.reals.get_mut(&member.id) else {
                     continue;
@@ -325,111 +431,127 @@ impl World {
                     changed.push((member.id, before));
                 }
             }
+            self.learn_good(table, index, now);
         }
+        self.last_good
+            .retain(|id, _| table.services.iter().any(|s| s.id == *id));
         changed
+    }
+
+    /// Remembers whom panic mode would go on with.
+    fn learn_good(&mut self, table: &ServiceTable, index: usize, now: Tick) {
+        let service = &table.services[index];
+        let good = self.last_good.entry(service.id).or_default();
+        let before = service.members.iter().map(|m| m.id).filter(|id| {
+            let last = self.reals.get(id).and_then(|facts| facts.last);
+            good.has(*id, last, now)
+        });
+        let before: BTreeSet<RealId> = before.collect();
+        let Some(serving) = table.good_set(index) else {
+            good.reals = before;
+            good.settled = true;
+            return;
+        };
+        let down = |id: &RealId| {
+            let facts = self.reals.get(id);
+            matches!(facts.and_then(|f| f.last), Some((RealState::Down, since)) if now < since + CASCADE)
+        };
+        good.reals = before.into_iter().filter(down).chain(serving).collect();
+        good.settled = false;
     }
 
     /// What the next lbd must know.
     pub fn set(&self, generation: u64) -> Set {
-        let health = self.reals.iter().filter_map(|(id, facts)| {
-            let (state, reason) = facts.health.as_ref()?;
-            let health = health_of(*state);
-            Some((
-                id.0,
-                RememberedHealth {
-                    health,
-                    reason: reason.clone(),
-                },
-            ))
+        let reals = self.reals.iter().map(|(id, facts)| {
+            let remembered = RememberedReal {
+                health: facts.health.clone(),
+                state: facts.last.map(|(state, since)| (state, since.0)),
+            };
+            (id.0, remembered)
+        });
+        let ways = self.ways.iter().filter_map(|(address, way)| match way {
+            Way::Known { ifindex, mac } => Some((*address, (*ifindex, mac.octets()))),
+            Way::Unknown | Way::Silent { .. } | Way::Unreachable(_) => None,
         });
         Set {
-            key_fingerprint: self.key.fingerprint(),
             registry: self.registry.clone(),
             generation,
-            health: health.collect(),
+            reals: reals.collect(),
+            ways: ways.collect(),
             last_good: self
                 .last_good
                 .iter()
-                .map(|(id, reals)| (id.0, reals.iter().map(|r| r.0).collect()))
+                .map(|(id, good)| (id.0, good.reals.iter().map(|r| r.0).collect()))
                 .collect(),
         }
     }
 
     /// Forgets reals and services that are no longer configured and have no flows left. True if
-    /// anything was forgotten.
+    /// anything was forgotten. Costs what is leaving, which is mostly nothing.
     pub fn forget_the_gone(&mut self, loads: &Loads) -> bool {
-        let (config, lingering) = (&self.config, &mut self.lingering);
-        let before = lingering.len();
-        lingering.retain(|service| {
-            self.registry
-                .reals_of(&service.name)
-                .any(|(_, real)| loads.flows(real) > 0)
-        });
-        let kept = |name: &str| {
-            config
-                .services
-                .iter()
-                .chain(lingering.iter())
-                .find(|s| s.name == *name)
-        };
-        let gone: Vec<RealId> = self
-            .registry
-            .reals()
-            .filter(|(service, address, id, _)| {
-                let configured = kept(service).is_some_and(|s| {
-                    s.sorry == Some(*address) || s.reals.iter().any(|r| r.address == *address)
-                });
-                !configured && loads.flows(*id) == 0
-            })
-            .map(|(_, _, id, _)| id)
-            .collect();
-        for id in &gone {
-            self.registry.retire_real(*id);
-            self.reals.remove(id);
-            self.held.remove(id);
+        let ended = |leaving: &Leaving| loads.flows(leaving.id) == 0;
+        if !self.leaving.iter().any(ended) {
+            return false;
         }
-        let names: Vec<String> = self
-            .registry
-            .services()
-            .filter(|name| kept(name).is_none())
-            .map(str::to_owned)
-            .collect();
-        for name in &names {
-            if self.registry.reals_of(name).next().is_none() {
-                self.registry.retire_service(name);
+        let (gone, leaving) = std::mem::take(&mut self.leaving)
+            .into_iter()
+            .partition(ended);
+        self.leaving = leaving;
+        let gone: Vec<Leaving> = gone;
+        for Leaving {
+            service,
+            address,
+            id,
+        } in &gone
+        {
+            self.registry.retire_real(service, *address, 0);
+            self.reals.remove(id);
+            self.held.health.remove(id);
+            if self.registry.reals_of(service).next().is_none() {
+                self.lingering.retain(|s| s.name != *service);
             }
         }
-        !gone.is_empty() || before != self.lingering.len()
+        let known: HashSet<IpAddr> = self.registry.reals().map(|(_, ip, _, _)| ip).collect();
+        self.ways.retain(|address, _| known.contains(address));
+        self.held
+            .neighbors
+            .retain(|address, _| known.contains(address));
+        true
     }
 }
 
 impl RealFacts {
-    fn new(epoch: Epoch, name: &str) -> Self {
+    fn new(epoch: Epoch, address: IpAddr, name: &str) -> Self {
         RealFacts {
             epoch,
+            address,
             health: None,
+            initial: None,
             last: None,
             since: SystemTime::now(),
             name: name.to_owned(),
         }
     }
 
-    fn remembered(epoch: Epoch, address: IpAddr, health: Option<&RememberedHealth>) -> Self {
-        let mut facts = RealFacts::new(epoch, &address.to_string());
-        facts.health = health.and_then(|r| match r.health {
-            Health::Up => Some((HealthState::Up, r.reason.clone())),
-            Health::Down => Some((HealthState::Down, r.reason.clone())),
-            Health::Checking | Health::Unchecked => None,
+    fn remember(&mut self, remembered: &RememberedReal, (now, wall): (Tick, SystemTime)) {
+        self.health = remembered.health.clone();
+        self.initial = match self.health {
+            Some((Health::Up, _)) => Some(HealthState::Up),
+            Some((Health::Down | Health::Declined, _)) => Some(HealthState::Down),
+            Some((Health::Checking | Health::Unchecked, _)) | None => None,
+        };
+        self.last = remembered.state.map(|(state, since)| {
+            // A tick to come is of another boot.
+            let since = Tick(since).min(now);
+            self.since = wall - Duration::from_millis(now.since(since));
+            (state, since)
         });
-        facts
     }
-}
 
-fn health_of(state: HealthState) -> Health {
-    match state {
-        HealthState::Checking => Health::Checking,
-        HealthState::Up => Health::Up,
-        HealthState::Down => Health::Down,
+    /// Nobody asks any more how it is: when somebody does again, it begins anew.
+    fn unchecked(&mut self) {
+        self.health = None;
+        self.initial = None;
     }
 }
 
@@ -440,9 +562,10 @@ pub struct Known<'a> {
     overrides: &'a Overrides,
     reals: &'a mut HashMap<RealId, RealFacts>,
     ways: &'a HashMap<IpAddr, Way>,
-    last_good: &'a HashMap<ServiceId, BTreeSet<RealId>>,
+    last_good: &'a HashMap<ServiceId, LastGood>,
     loads: &'a Loads,
     interfaces: Vec<Interface>,
+    now: Tick,
 }
 
 impl Known<'_> {
@@ -459,8 +582,14 @@ impl Known<'_> {
         };
         let checked = !service.checks.is_empty();
         let mut reals = Vec::with_capacity(service.reals.len() + 1);
+        let has_flows = |registry: &Registry, loads: &Loads, address| {
+            let known = registry.known_real(&service.name, address, 0);
+            known.is_some_and(|id| loads.flows(id) > 0)
+        };
         for real in &service.reals {
-            let mut input = self.real(id, service, &real.name, real.address, checked)?;
+            if gone && !has_flows(self.registry, self.loads, real.address) {
+                continue;
+            }
             let changed = self
                 .overrides
                 .reals
@@ -468,17 +597,27 @@ impl Known<'_> {
                 .and_then(|reals| reals.get(&real.address))
                 .copied()
                 .unwrap_or_default();
+            let admin = changed.admin.map_or(real.admin, |c| c.running);
+            let asked = checked && !gone && admin != config::Admin::Disabled;
+            let mut input = self.real(id, service, &real.name, real.address, asked)?;
+            if checked && !asked {
+                input.health = Health::Checking;
+            }
             input.weight = changed.weight.map_or(real.weight, |c| c.running);
-            input.admin = changed.admin.map_or(real.admin, |c| c.running);
+            input.admin = admin;
             input.backup = real.backup;
             input.lingering = gone;
             reals.push(input);
         }
         reals.extend(self.lingering_reals(id, service)?);
-        if let Some(address) = service.sorry {
+        let sorry = service
+            .sorry
+            .filter(|at| !gone || has_flows(self.registry, self.loads, *at));
+        if let Some(address) = sorry {
             let name = format!("sorry-{address}");
             let mut input = self.real(id, service, &name, address, false)?;
             input.sorry = true;
+            input.lingering = gone;
             reals.push(input);
         }
         Ok(ServiceInput {
@@ -495,13 +634,16 @@ impl Known<'_> {
         id: ServiceId,
         service: &config::Service,
     ) -> Result<Vec<RealInput>, Exhausted> {
-        let configured = |address: &IpAddr| {
-            service.sorry == Some(*address) || service.reals.iter().any(|r| r.address == *address)
-        };
+        let configured: HashSet<IpAddr> = service
+            .reals
+            .iter()
+            .map(|r| r.address)
+            .chain(service.sorry)
+            .collect();
         let removed: Vec<IpAddr> = self
             .registry
             .reals_of(&service.name)
-            .filter(|(address, real)| !configured(address) && self.loads.flows(*real) > 0)
+            .filter(|(at, real)| !configured.contains(at) && self.loads.flows(*real) > 0)
             .map(|(address, _)| address)
             .collect();
         let mut inputs = Vec::new();
@@ -522,22 +664,25 @@ impl Known<'_> {
         service: &config::Service,
         name: &str,
         address: IpAddr,
-        checked: bool,
+        asked: bool,
     ) -> Result<RealInput, Exhausted> {
         let (id, epoch) = self.registry.real(&service.name, address, 0)?;
         let facts = self
             .reals
             .entry(id)
-            .or_insert_with(|| RealFacts::new(epoch, name));
+            .or_insert_with(|| RealFacts::new(epoch, address, name));
         if facts.epoch != epoch {
-            *facts = RealFacts::new(epoch, name);
+            *facts = RealFacts::new(epoch, address, name);
+        }
+        if !asked {
+            facts.unchecked();
         }
         if facts.name != name {
             facts.name = name.to_owned();
         }
-        let (health, health_reason) = match (&facts.health, checked) {
+        let (health, health_reason) = match (&facts.health, asked) {
             (_, false) => (Health::Unchecked, String::new()),
-            (Some((state, reason)), true) => (health_of(*state), reason.clone()),
+            (Some((health, reason)), true) => (*health, reason.clone()),
             (None, true) => (Health::Checking, String::new()),
         };
         Ok(RealInput {
@@ -557,7 +702,10 @@ impl Known<'_> {
             last_good: self
                 .last_good
                 .get(&service_id)
-                .is_some_and(|set| set.contains(&id)),
+                .is_some_and(|good| good.has(id, facts.last, self.now)),
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,6 +36,8 @@ pub struct HealthNews {
     pub epoch: Epoch,
     /// The verdict.
     pub state: HealthState,
+    /// Of a real that is down: a check's answer says so itself (http 503). Nothing failed then.
+    pub declined: bool,
     /// Why, in words: `"connection refused"`, `"http 503"`.
     pub reason: String,
 }

@@ -44,6 +44,8 @@ pub(super) struct Target {
     silent_since: Option<Instant>,
     vanished: Option<Instant>,
     resolved: Option<Instant>,
+    /// It was asked for as long as patience lasts, and nobody answered.
+    in_vain: bool,
 }
 
 impl Target {
@@ -58,6 +60,7 @@ impl Target {
             silent_since: None,
             vanished: None,
             resolved: None,
+            in_vain: false,
         }
     }
 
@@ -129,6 +132,7 @@ impl Target {
             .is_some_and(|since| now >= since + PATIENCE)
         {
             self.known = None;
+            self.in_vain = true;
         }
         match &self.seen {
             Some(entry) if entry.fixed() => Step::Nothing,
@@ -164,7 +168,8 @@ impl Target {
         true
     }
 
-    /// How the address is reached; `None` while not judged.
+    /// How the address is reached; `None` while that is being found out: what was true before is
+    /// the likeliest to be true then.
     pub(super) fn reach(&self) -> Option<Reach> {
         Some(
             match (self.place.as_ref()?, self.wanted.mac.or(self.known)) {
@@ -173,6 +178,7 @@ impl Target {
                     ifindex: *ifindex,
                     mac,
                 },
+                (Ok(_), None) if !self.in_vain => return None,
                 (Ok(ifindex), None) => Reach::Unresolved { ifindex: *ifindex },
             },
         )
@@ -216,7 +222,7 @@ mod tests {
     fn at(target: &Target) -> Option<MacAddr> {
         match target.reach() {
             Some(Reach::Neighbor { ifindex: 2, mac }) => Some(mac),
-            Some(Reach::Unresolved { ifindex: 2 }) => None,
+            Some(Reach::Unresolved { ifindex: 2 }) | None => None,
             other => panic!("{other:?}"),
         }
     }
@@ -225,7 +231,7 @@ mod tests {
     fn a_mac_is_kept_while_it_ages_and_for_a_while_in_silence() {
         let start = Instant::now();
         let mut target = target(None);
-        assert_eq!(at(&target), None);
+        assert_eq!(target.reach(), None, "nobody was asked yet");
         assert_eq!(target.tend(true, start), Step::Manage);
         assert_eq!(target.observe(seen(Incomplete, None), start), Step::Nothing);
         assert_eq!(
@@ -245,7 +251,7 @@ mod tests {
         assert_eq!(at(&target), Some(OLD), "still");
         target.observe(seen(Incomplete, None), start + PATIENCE / 2);
         assert_eq!(target.tend(true, start + PATIENCE), Step::Nothing);
-        assert_eq!(at(&target), None);
+        assert_eq!(target.reach(), Some(Reach::Unresolved { ifindex: 2 }));
         target.observe(seen(Reachable, Some(NEW)), start + PATIENCE);
         assert_eq!(at(&target), Some(NEW));
     }

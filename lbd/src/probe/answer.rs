@@ -61,6 +61,11 @@ pub enum ProbeError {
 }
 
 impl ProbeError {
+    /// Whether the real itself has answered, and said no: it did not fail.
+    pub fn declines(&self) -> bool {
+        matches!(self, ProbeError::Status(_) | ProbeError::BodyLacks { .. })
+    }
+
     /// Whether this says something of this host or its configuration, and nothing of the real.
     pub fn is_own_trouble(&self) -> bool {
         match self {
@@ -142,6 +147,18 @@ mod tests {
         ];
         for (answer, expected) in cases {
             assert_eq!(answer.reason(), expected);
+        }
+    }
+
+    #[test]
+    fn t29_an_answer_that_says_no_is_no_failure() {
+        assert!(ProbeError::Status(503).declines());
+        for failure in [
+            ProbeError::NoAnswer(Duration::from_secs(1)),
+            ProbeError::Closed,
+            ProbeError::Io(io::Error::from_raw_os_error(libc::ECONNREFUSED)),
+        ] {
+            assert!(!failure.declines(), "{failure}");
         }
     }
 

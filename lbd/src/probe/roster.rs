@@ -27,6 +27,10 @@ pub(super) struct Judged {
     /// In the order of the target's checks, as its trackers are.
     ids: Vec<CheckId>,
     pub(super) health: Real,
+    /// Of each check: whether the answer to its last failed probe was a no.
+    said_no: Vec<bool>,
+    /// What was told of a real that is down: whether it declined.
+    told: Option<bool>,
 }
 
 impl Roster {
@@ -97,6 +101,7 @@ impl Roster {
 
         let mut ids = Vec::new();
         let mut trackers = Vec::new();
+        let mut said_no = Vec::new();
         let mut rows: Vec<(HealthState, Option<LastProbe>)> = Vec::new();
         for check in &target.checks {
             let kept = old.as_ref().and_then(|old| old.find(target, check, &taken));
@@ -106,11 +111,13 @@ impl Roster {
                     let mut tracker = old.health.trackers()[index].clone();
                     tracker.retune(check.rise, check.fall);
                     self.timetable.retime(old.ids[index], pace(check), now);
+                    said_no.push(old.said_no[index]);
                     (old.ids[index], tracker, shown[index].last.take())
                 }
                 _ => {
                     let state = known.unwrap_or(HealthState::Checking);
                     let tracker = Tracker::new(check.rise, check.fall, state);
+                    said_no.push(false);
                     (self.new_check(target.real, check, now), tracker, None)
                 }
             };
@@ -127,22 +134,19 @@ impl Roster {
         }
         board.show(target, rows);
 
+        let told = old.as_ref().and_then(|old| old.told);
         let mut health = old.map_or_else(|| Real::new(trackers.clone()), |old| old.health);
         let changed = health.replace(trackers, now);
-        self.reals.insert(
-            target.real,
-            Judged {
-                target: target.clone(),
-                ids,
-                health,
-            },
-        );
-        changed.map(|changed| HealthNews {
-            real: target.real,
-            epoch: target.epoch,
-            state: changed.to,
-            reason: "its checks were changed".to_owned(),
-        })
+        let judged = Judged {
+            target: target.clone(),
+            ids,
+            health,
+            said_no,
+            told,
+        };
+        let news = changed.map(|changed| judged.news(changed.to, "its checks were changed"));
+        self.reals.insert(target.real, judged);
+        news
     }
 
     fn new_check(&mut self, real: RealId, check: &Check, now: Tick) -> CheckId {
@@ -195,6 +199,36 @@ impl Judged {
     /// Counts one result of the check at `index`.
     pub(super) fn record(&mut self, index: usize, result: ProbeResult, now: Tick) -> Recorded {
         self.health.record(index, result, now)
+    }
+
+    /// Notes whether the failure of the check at `index` was an answer that says no. True if the
+    /// real is down, and whether it declined is not what was told.
+    pub(super) fn note_failure(&mut self, index: usize, said_no: bool) -> bool {
+        self.said_no[index] = said_no;
+        if self.health.verdict() != HealthState::Down {
+            return false;
+        }
+        let declined = Some(self.declined());
+        std::mem::replace(&mut self.told, declined) != declined
+    }
+
+    /// Whether a check is down by what the real itself says.
+    fn declined(&self) -> bool {
+        let trackers = self.health.trackers().iter();
+        trackers
+            .zip(&self.said_no)
+            .any(|(tracker, said_no)| *said_no && tracker.state() == HealthState::Down)
+    }
+
+    /// What the reconciler is to hear.
+    pub(super) fn news(&self, state: HealthState, reason: &str) -> HealthNews {
+        HealthNews {
+            real: self.target.real,
+            epoch: self.target.epoch,
+            state,
+            declined: state == HealthState::Down && self.declined(),
+            reason: reason.to_owned(),
+        }
     }
 
     /// Whether the last result of the check at `index` was the first failure in a row.

@@ -159,10 +159,13 @@ where
     /// Counts one answer; news if it changed the real's verdict.
     fn answered(&mut self, check: CheckId, answer: &Answer, now: Tick) -> Option<HealthNews> {
         let (judged, index) = self.roster.find(check)?;
+        let mut otherwise_down = false;
         let recorded = match result(answer) {
             CheckResult::Pass => judged.record(index, ProbeResult::Pass, now),
             CheckResult::Fail => {
                 let recorded = judged.record(index, ProbeResult::Fail, now);
+                let said_no = matches!(&answer.outcome, Err(error) if error.declines());
+                otherwise_down = judged.note_failure(index, said_no);
                 if judged.just_began_to_fail(index) {
                     // Full: others are being looked at, and the next failure says it again.
                     let _ = self.suspects.try_send(judged.target.address);
@@ -184,20 +187,17 @@ where
                 "cannot check {service}/{real}, nor perhaps others; it stays {state:?}: {reason}"
             );
         }
-        recorded.real.map(|transition| {
-            let (service, real, reason) = (&target.service, &target.name, answer.reason());
+        let reason = answer.reason();
+        if let Some(transition) = recorded.real {
+            let (service, real) = (&target.service, &target.name);
             match transition.to {
                 HealthState::Up => info!("{service}/{real} is up: {reason}"),
                 HealthState::Down => warn!("{service}/{real} is down: {reason}"),
                 HealthState::Checking => info!("{service}/{real} is being checked: {reason}"),
             }
-            HealthNews {
-                real: target.real,
-                epoch: target.epoch,
-                state: transition.to,
-                reason,
-            }
-        })
+        }
+        let verdict = judged.health.verdict();
+        (recorded.real.is_some() || otherwise_down).then(|| judged.news(verdict, &reason))
     }
 
     async fn send(&self, news: HealthNews) -> Result<(), Unheard> {

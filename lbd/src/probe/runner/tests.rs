@@ -172,6 +172,24 @@ impl Script {
     }
 }
 
+/// T29: who may be kept by panic mode changes while a real is down.
+#[tokio::test]
+async fn t29_a_real_that_says_no_after_it_was_silent_is_told_and_the_other_way_round() {
+    let script = Script::new(|| errno(libc::ECONNREFUSED));
+    let mut rig = Rig::start(vec![target(1)], 8, script.ask());
+    for declined in [false, true, false] {
+        if declined {
+            script.say(|| answer(Err(ProbeError::Status(503))));
+        } else {
+            script.say(|| errno(libc::ECONNREFUSED));
+        }
+        let news = rig.news().await;
+        assert_eq!((news.state, news.declined), (HealthState::Down, declined));
+    }
+    until("failed ten times", || rig.results("rs1", "fail") >= 10).await;
+    assert!(rig.events.is_empty());
+}
+
 #[tokio::test]
 async fn only_changes_of_the_verdict_are_news() {
     let script = Script::new(pass);
@@ -180,6 +198,7 @@ async fn only_changes_of_the_verdict_are_news() {
         real: RealId(1),
         epoch: Epoch::new(1),
         state: HealthState::Up,
+        declined: false,
         reason: "connected in 0.4 ms".to_owned(),
     };
     assert_eq!(rig.news().await, up, "the first verdict is news");
