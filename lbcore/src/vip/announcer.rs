@@ -62,6 +62,7 @@ pub struct Announcer {
     answers: Bucket,
     echoes: Bucket,
     told: Option<(News, Tick)>,
+    announced: Option<Tick>,
 }
 
 #[derive(Clone, Debug)]
@@ -100,6 +101,7 @@ impl Announcer {
             answers: Bucket::new(ANSWERS_PER_SECOND, now),
             echoes: Bucket::new(ECHOES_PER_SECOND, now),
             told: None,
+            announced: None,
             facts: facts.clone(),
         };
         new.set_facts(facts, now, out);
@@ -190,6 +192,9 @@ impl Announcer {
                 earliest: now + DEFENCE_INTERVAL,
             };
             announcements += 1;
+        }
+        if announcements > 0 {
+            self.announced = Some(now);
         }
         for _ in 0..announcements {
             out.push(compose::announcement(self.facts.mac, self.vip));
@@ -374,6 +379,7 @@ impl Announcer {
             note: note(self.vip, state, &self.facts, claimed_by),
             claimed_by,
             conflicts: self.claims.count(),
+            announced: self.announced,
         }
     }
 }

@@ -4,6 +4,7 @@ use super::announcer::CONFLICT_RETRY;
 use super::facts::Facts;
 use super::words::{Hold, VipState};
 use crate::net::MacAddr;
+use crate::time::Tick;
 use std::net::IpAddr;
 
 /// What has changed about a VIP.
@@ -17,6 +18,8 @@ pub struct News {
     pub claimed_by: Option<MacAddr>,
     /// How often another machine was found to have the VIP, or claimed it while it was ours.
     pub conflicts: u64,
+    /// When it was last announced to everybody (gratuitous ARP, unsolicited advertisement).
+    pub announced: Option<Tick>,
 }
 
 /// The sentence for `state`, with `claimed_by` as the machine that claims the VIP too.

@@ -103,6 +103,15 @@ pub async fn check_file(file: &Path, host: bool, force: bool) -> Result<Loaded, 
 /// What could not be removed, beside what could.
 pub async fn cleanup(config: &Config, dry_run: bool) -> (Vec<String>, Vec<String>) {
     let (mut done, mut failed) = (Vec::new(), Vec::new());
+    let places = places(config);
+    if std::os::unix::net::UnixStream::connect(places.socket()).is_ok() {
+        failed.push(format!(
+            "anything: an lbd runs and answers on {}; stop it first (systemctl stop lbd), which \
+             takes down all of it",
+            places.socket().display()
+        ));
+        return (done, failed);
+    }
     match guard::cleanup(dry_run).await {
         Ok(words) => done.extend(words),
         Err(error) => failed.push(error.to_string()),
@@ -111,7 +120,7 @@ pub async fn cleanup(config: &Config, dry_run: bool) -> (Vec<String>, Vec<String
         Ok(words) => done.extend(words),
         Err(error) => failed.push(format!("neighbour entries: {error}")),
     }
-    for file in places(config).leftovers() {
+    for file in places.leftovers() {
         let exists = std::fs::symlink_metadata(&file).is_ok();
         if !exists {
             continue;

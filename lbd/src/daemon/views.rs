@@ -275,6 +275,7 @@ impl Reconciler {
                     state: vip_word(news.state),
                     mac: link.filter(|_| ours).map(|l| l.mac.to_string()),
                     conflicts: news.conflicts,
+                    last_announced: news.announced.map(Timestamp),
                     claimed_by: news.claimed_by.map(|m: MacAddr| m.to_string()),
                     note: news.note.clone(),
                     ..empty()

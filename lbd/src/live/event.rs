@@ -7,6 +7,7 @@ use lbcore::net::MacAddr;
 pub use lbcore::vip::VipState;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// Something the reconciler must know.
 #[derive(Debug)]
@@ -105,4 +106,6 @@ pub struct VipNews {
     pub claimed_by: Option<MacAddr>,
     /// Claims by other MACs seen so far.
     pub conflicts: u64,
+    /// When it was last announced to everybody.
+    pub announced: Option<SystemTime>,
 }

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 use tracing::{info, warn};
@@ -207,6 +207,7 @@ impl Port {
                         note: news.note,
                         claimed_by: news.claimed_by,
                         conflicts: news.conflicts,
+                        announced: news.announced.map(|at| wall_clock(at, now)),
                     },
                 );
             }
@@ -274,6 +275,14 @@ fn groups<'a>(vips: impl Iterator<Item = &'a IpAddr>) -> BTreeSet<Ipv6Addr> {
         groups.insert(ALL_NODES);
     }
     groups
+}
+
+/// The moment `at` on the wall clock, `now` being now.
+fn wall_clock(at: Tick, now: Tick) -> SystemTime {
+    let ago = Duration::from_millis(now.since(at));
+    SystemTime::now()
+        .checked_sub(ago)
+        .unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 /// One line a change of state; those are bounded by the announcer's own waits.
