@@ -5,7 +5,7 @@ use super::{Chosen, Counters, Cursors, Decision, DropReason, Memory, Verdict, Vi
 use crate::flow::{Entry, Evicted, FlowTable, Outcome};
 use crate::load::Loads;
 use crate::net::{FlowHash, FlowKey, rewrite};
-use crate::service::{Service, ServiceTable};
+use crate::service::{FlowFate, Service, ServiceTable};
 use crate::time::Tick;
 
 /// What became of a frame.
@@ -105,6 +105,8 @@ impl Writer<'_> {
             Memory::Refresh { slot, old, new } | Memory::Move { slot, old, new } => {
                 if self.flows.update(slot, old, new) {
                     self.recount(old, new);
+                } else if let Some(verdict) = self.word_of_others(decision.hash) {
+                    return verdict;
                 }
             }
             Memory::Unremembered => self.counters.unremembered.add(1),
@@ -116,6 +118,14 @@ impl Writer<'_> {
             }
         }
         Verdict::Forward(chosen)
+    }
+
+    /// Where another worker has sent this flow meanwhile, so that it does not split.
+    #[cold]
+    fn word_of_others(&self, hash: Option<FlowHash>) -> Option<Verdict> {
+        let entry = self.flows.lookup(hash?)?.entry;
+        let real = self.table.real_of(&entry)?;
+        (real.fate == FlowFate::Keep).then(|| forward(entry.real, real))
     }
 
     fn recount(&self, old: Entry, new: Entry) {

@@ -35,8 +35,8 @@ impl Cursors {
     /// Cursors of worker number `worker`: each begins elsewhere, so that workers do not all begin
     /// with the same real.
     pub fn new(worker: usize) -> Self {
-        // A large odd step, so that `worker * STEP` modulo any small number of reals differs.
-        const STEP: u64 = 0x9e37_79b9;
+        // A large prime, so that `worker * STEP` modulo any small number of reals differs.
+        const STEP: u64 = 0x9e37_79b1;
         Cursors(vec![(worker as u64).wrapping_mul(STEP); MAX_SERVICES].into())
     }
 

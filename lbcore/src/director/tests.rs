@@ -529,3 +529,46 @@ fn an_entry_of_an_earlier_owner_of_the_id_is_no_flow() {
         State::SynRecv
     );
 }
+
+#[test]
+fn a_flow_that_another_worker_has_moved_meanwhile_does_not_split() {
+    let mut bench = Bench::new(World::web("scheduler = \"rr\"", &[1, 1, 1]));
+    bench.tcp(1000, "S");
+    bench.tcp(1000, "FA");
+    let meta = FrameMeta {
+        ifindex: IFINDEX,
+        ..FrameMeta::default()
+    };
+    let view = |cursors| View {
+        table: &bench.table,
+        flows: &bench.flows,
+        loads: &bench.loads,
+        cursors,
+        flood: false,
+    };
+    // Two workers decide on one SYN and its repetition before either commits.
+    let workers = [Cursors::new(0), Cursors::new(1)];
+    let mut frames = [tcp_frame(1000, "S"), tcp_frame(1000, "S")];
+    let decisions = [0, 1].map(|i: usize| decide(&frames[i], &meta, &view(&workers[i]), bench.now));
+    assert_ne!(decisions[0].verdict, decisions[1].verdict, "they differ");
+    let went = [0, 1].map(|i: usize| {
+        let (frame, view) = (&mut frames[i], view(&workers[i]));
+        commit(&decisions[i], frame, &view, &bench.counters, 0, bench.now);
+        frame[..6].to_vec()
+    });
+    assert_eq!(went[0], went[1]);
+}
+
+#[test]
+fn a_syn_again_stays_with_a_backup_that_no_longer_gets_new_flows() {
+    let mut world = World::web("", &[1, 1]);
+    world.config.services[0].reals[1].backup = true;
+    world.down("rs1");
+    let mut bench = Bench::new(world);
+    let backup = bench.tcp(1000, "S").unwrap();
+    bench.tcp(1000, "A");
+    bench.world.health.clear();
+    bench.recompile();
+    assert_eq!(bench.tcp(1000, "S"), Some(backup));
+    assert_ne!(bench.tcp(1001, "S"), Some(backup));
+}

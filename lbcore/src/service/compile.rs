@@ -204,7 +204,7 @@ fn add_service(
         table.reals[at] = Some(Real {
             epoch: real.epoch,
             service: index,
-            takes_new: candidate,
+            takes_new: candidate || !judged.state.leaves(),
             fate,
             path: judged.path,
         });

@@ -88,6 +88,15 @@ impl RealState {
         }
     }
 
+    /// Whether a real in this state drains, is dead or gone. One that merely gets no new flows (a
+    /// backup, weight 0, not judged yet) does not leave those it has.
+    pub fn leaves(self) -> bool {
+        matches!(
+            self,
+            RealState::Down | RealState::Draining | RealState::Disabled
+        )
+    }
+
     /// Whether a real in this state may serve.
     pub fn serves(self) -> bool {
         matches!(self, RealState::Up | RealState::Unchecked)

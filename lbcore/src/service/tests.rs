@@ -139,7 +139,10 @@ fn weight_zero_gets_nothing_and_is_no_candidate() {
     let table = world.table();
     let rs2 = &table.services[0].members[1];
     assert_eq!(rs2.why_not, Some(WhyNot::WeightZero));
-    assert!(!table.real(rs2.id).expect("rs2").takes_new);
+    assert!(
+        table.real(rs2.id).expect("rs2").takes_new,
+        "a SYN again on a flow it has stays with it"
+    );
     assert_eq!(table.real(rs2.id).expect("rs2").fate, FlowFate::Keep);
 }
 
