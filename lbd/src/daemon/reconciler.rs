@@ -18,11 +18,11 @@ use crate::neigh::NeighborPlan;
 use crate::probe::{Board, Target};
 use crate::sys::clock;
 use crate::vip::VipPlan;
-use lbcore::config::{self, Config, Diff};
+use lbcore::config::{self, Config};
 use lbcore::id::RealId;
 use lbcore::service::{Exhausted, RealState, Rings, compile};
 use lbcore::time::Tick;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -38,6 +38,9 @@ const CHORES_EVERY: Duration = Duration::from_millis(200);
 /// The guard is applied within tens of milliseconds; a reload does not wait longer than this for
 /// it or for the receive filters.
 const IN_FORCE_WITHIN: Duration = Duration::from_secs(2);
+
+/// A neighbour that is there answers long before; one that is not must not hold up the rest.
+const FIRST_NEIGHBOR: Duration = Duration::from_secs(1);
 
 /// Where each room hears what it is to do.
 #[derive(Debug)]
@@ -118,6 +121,7 @@ pub struct Reconciler {
     announced_ready: bool,
     notifier: Notifier,
     saved: Option<Set>,
+    workers_live: bool,
     dirty: bool,
 }
 
@@ -185,6 +189,7 @@ impl Reconciler {
             announced_ready: false,
             notifier: begin.notifier,
             saved: None,
+            workers_live: true,
             dirty: false,
         }
     }
@@ -243,8 +248,13 @@ impl Reconciler {
             }
             Event::Neighbor(news) => self.dirty |= self.world.hear_neighbor(news, now),
             Event::Vip(news) => {
-                let key = (news.vip, news.interface.clone());
-                self.world.vips.insert(key, news);
+                // What the plan has left meanwhile is of no interest any more.
+                let of =
+                    |w: &crate::vip::Wanted| w.vip == news.vip && w.interface == news.interface;
+                if self.out.vips.borrow().vips.iter().any(of) {
+                    let key = (news.vip, news.interface.clone());
+                    self.world.vips.insert(key, news);
+                }
             }
             Event::Restored { kind } => {
                 *self.tallies.restored.entry(kind.to_owned()).or_default() += 1;
@@ -256,7 +266,13 @@ impl Reconciler {
         let now = clock::now();
         self.dirty |= self.world.release_held(now);
         self.dirty |= self.next_change.is_some_and(|at| now >= at);
-        self.dirty |= self.world.forget_the_gone(&self.live.loads);
+        if self.world.forget_the_gone(&self.live.loads) {
+            let reals = &self.world.reals;
+            self.tallies
+                .transitions
+                .retain(|id, _| reals.contains_key(id));
+            self.dirty = true;
+        }
         let readiness = self.readiness();
         if readiness.ready && !self.announced_ready {
             self.announced_ready = true;
@@ -264,11 +280,13 @@ impl Reconciler {
             self.notifier.ready();
         }
         self.notifier.status(&readiness.reason);
-        if watchdog::workers_live(&self.live, now) {
+        let live = watchdog::workers_live(&self.live, now);
+        if live {
             self.notifier.alive();
-        } else {
+        } else if self.workers_live {
             error!("a packet worker has stopped beating; the watchdog is no longer fed");
         }
+        self.workers_live = live;
     }
 
     /// Makes the next snapshot and puts it in force: persisted first, then the guard and the
@@ -305,6 +323,12 @@ impl Reconciler {
         self.live.publish(table);
         send_if_new(&self.out.targets, plans::targets(&self.world));
         send_if_new(&self.out.neighbors, plans::neighbors(&self.world));
+        let wanted: BTreeSet<_> = vips
+            .vips
+            .iter()
+            .map(|w| (w.vip, w.interface.clone()))
+            .collect();
+        self.world.vips.retain(|key, _| wanted.contains(key));
         send_if_new(&self.out.vips, vips);
     }
 
@@ -377,10 +401,15 @@ impl Reconciler {
             ready: false,
             reason,
         };
-        for worker in self.live.workers() {
-            if let WorkerState::Waiting(why) = worker.state() {
-                return not(format!("{}: {why}", worker.interface));
-            }
+        let workers = self.live.workers();
+        let mut waiting = workers.iter().filter_map(|worker| match worker.state() {
+            WorkerState::Waiting(why) => Some(format!("{}: {why}", worker.interface)),
+            WorkerState::Running => None,
+        });
+        let waiting = waiting.next();
+        // One interface that is missing keeps nobody from being served by the others.
+        if let (Some(why), false) = (&waiting, workers.iter().any(|w| w.is_open())) {
+            return not(why.clone());
         }
         if self.generation == 0 {
             return not("no snapshot yet".to_owned());
@@ -391,19 +420,22 @@ impl Reconciler {
         }
         if !self.announced_ready && clock::now() < self.judged_by {
             let table = self.live.table();
-            let waiting = table
+            let unjudged = table
                 .services
                 .iter()
                 .flat_map(|s| &s.members)
                 .filter(|m| m.state == RealState::Checking && !m.sorry)
                 .count();
-            if waiting > 0 {
-                return not(format!("waiting for the first check of {waiting} reals"));
+            if unjudged > 0 {
+                return not(format!("waiting for the first check of {unjudged} reals"));
             }
         }
         Readiness {
             ready: true,
-            reason: "forwarding".to_owned(),
+            reason: match waiting {
+                None => "forwarding".to_owned(),
+                Some(why) => format!("forwarding, but not on {why}"),
+            },
         }
     }
 
@@ -471,27 +503,26 @@ impl Reconciler {
     }
 
     async fn try_reload(&mut self, trigger: &Trigger, dry_run: bool) -> Result<Reloaded, Refused> {
-        let loaded = reload::load(&self.config_file)?;
+        let mut loaded = reload::load(&self.config_file)?;
+        let kept = reload::keep_until_restart(&self.world.config, &mut loaded.config);
         let diff = config::diff(&self.world.config, &loaded.config);
         let force = matches!(trigger, Trigger::Typed { force: true });
         if matches!(trigger, Trigger::Unattended(_)) {
             reload::check_emptying(&diff)?;
         }
         self.check_host(&loaded.config, force).await?;
+        self.world.check_room(&loaded.config)?;
         let reloaded = Reloaded {
             changes: diff.changes.iter().map(ToString::to_string).collect(),
-            warnings: loaded
-                .warnings
-                .iter()
-                .cloned()
-                .chain(needs_restart(&diff))
-                .collect(),
+            warnings: loaded.warnings.iter().cloned().chain(kept).collect(),
         };
         if dry_run {
             return Ok(reloaded);
         }
         self.last_good_in_use = false;
-        self.standing_warnings = reloaded.warnings.clone();
+        let (access, odd) = access_of(&loaded.config);
+        self.standing_warnings = reloaded.warnings.iter().cloned().chain(odd).collect();
+        self.out.access.send_replace(Arc::new(access));
         if !diff.is_empty() {
             self.put_in_force(loaded).await;
         }
@@ -511,11 +542,9 @@ impl Reconciler {
     async fn put_in_force(&mut self, loaded: Loaded) {
         let old = std::mem::replace(&mut self.world.config, loaded.config);
         self.revision += 1;
+        self.world.follow_renames(&old);
         self.forget_overruled();
         self.world.linger(&old, &self.live.loads);
-        let (access, warnings) = access_of(&self.world.config);
-        self.standing_warnings.extend(warnings);
-        self.out.access.send_replace(Arc::new(access));
         self.out.metrics.send_if_modified(|metrics| {
             let wanted = self.world.config.lbd.metrics;
             std::mem::replace(metrics, wanted) != wanted
@@ -560,42 +589,19 @@ fn overrule(changed: &mut RealOverride, real: &config::Real) {
     changed.weight = keep(changed.weight, real.weight);
 }
 
-/// Keys that are read at start only, where the new file has another value.
-fn needs_restart(diff: &Diff) -> Vec<String> {
-    const AT_START_ONLY: [&str; 9] = [
-        "lbd.run_dir",
-        "lbd.state_dir",
-        "lbd.log",
-        "lbd.log_format",
-        "network.interfaces",
-        "network.engine",
-        "network.workers",
-        "network.flow_entries",
-        "network.hash_key_file",
-    ];
-    diff.changes
-        .iter()
-        .filter_map(|change| match change {
-            config::Change::Key { path, .. } if AT_START_ONLY.contains(&path.as_str()) => Some(
-                format!("{path} is read at start only: restart lbd to use the new value"),
-            ),
-            _ => None,
-        })
-        .collect()
-}
-
 /// Who may use the control socket, and what is odd about it.
 pub(super) fn access_of(config: &Config) -> (Access, Vec<String>) {
     Access::new(&config.lbd.admin_group, config.lbd.read_group.as_deref())
 }
 
-/// By then every check has had its first answer.
+/// By then every check has had its first answer, and who answers for his address has done so.
 fn longest_first_check(config: &Config) -> Duration {
     let checks = config.services.iter().flat_map(|s| &s.checks);
     checks
         .map(|c| c.interval + c.timeout)
         .max()
         .unwrap_or_default()
+        .max(FIRST_NEIGHBOR)
 }
 
 fn send_if_new<T: PartialEq>(to: &watch::Sender<Arc<T>>, new: T) {
@@ -619,3 +625,6 @@ async fn wait_until(limit: Duration, done: impl Fn() -> bool) {
         warn!("the receive filters do not follow the VIPs yet");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,10 @@
 //! Reads a configuration file and decides whether it may replace the one in force.
 
 use lbcore::config::{self, Config, ConfigError, Diff, HostFacts, MAX_BYTES};
+use lbcore::service::Exhausted;
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// A good file.
@@ -73,10 +75,42 @@ fn summary(name: &str, errors: &[ConfigError]) -> String {
 /// At most one byte more than is accepted: the check says the rest.
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?
+    // A pipe in its place must not hold us up.
+    File::options()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)?
         .take(MAX_BYTES as u64 + 1)
         .read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Gives `new` the running values of keys that are read at start only, and says which those are:
+/// workers, tables and files stay what they are until lbd starts anew.
+pub fn keep_until_restart(running: &Config, new: &mut Config) -> Vec<String> {
+    let mut kept = Vec::new();
+    let mut keep = |key: &str, differs: bool| {
+        if differs {
+            kept.push(format!(
+                "{key} is read at start only: restart lbd to use the new value"
+            ));
+        }
+    };
+    macro_rules! keep {
+        ($($section:ident.$key:ident)*) => {$(
+            keep(
+                concat!(stringify!($section), ".", stringify!($key)),
+                running.$section.$key != new.$section.$key,
+            );
+            new.$section.$key.clone_from(&running.$section.$key);
+        )*};
+    }
+    keep! {
+        lbd.run_dir lbd.state_dir lbd.watch lbd.log lbd.log_format
+        network.interfaces network.engine network.workers network.flow_entries
+        network.hash_key_file network.ring_mib
+    }
+    kept
 }
 
 /// Whether this host's own addresses and listeners stand against the configuration.
@@ -95,6 +129,19 @@ pub fn check_host(config: &Config, facts: &HostFacts, force: bool) -> Result<(),
         faults: lines,
         file_at_fault: false,
     })
+}
+
+impl From<Exhausted> for Refused {
+    fn from(exhausted: Exhausted) -> Self {
+        Refused {
+            summary: format!(
+                "{exhausted}; those that were removed count until their last flow has ended"
+            ),
+            detail: String::new(),
+            faults: Vec::new(),
+            file_at_fault: false,
+        }
+    }
 }
 
 /// Whether a reload that nobody typed would take too much away: an emptied file, a half-written

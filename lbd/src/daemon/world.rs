@@ -152,6 +152,44 @@ impl World {
         self.config.services.iter().chain(&self.lingering)
     }
 
+    /// Whether there are ids for everybody in `config`.
+    ///
+    /// # Errors
+    /// No id is left.
+    pub fn check_room(&self, config: &Config) -> Result<(), Exhausted> {
+        let mut registry = self.registry.clone();
+        for service in &config.services {
+            registry.service(&service.name)?;
+            let addresses = service.reals.iter().map(|r| r.address);
+            for address in addresses.chain(service.sorry) {
+                registry.real(&service.name, address, 0)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A service that has only another name than in `old` keeps its ids, and so its flows, its
+    /// health and what was changed by command.
+    pub fn follow_renames(&mut self, old: &Config) {
+        let gone = |name: &str| self.config.services.iter().all(|s| s.name != *name);
+        for service in &self.config.services {
+            if old.services.iter().any(|s| s.name == service.name) {
+                continue;
+            }
+            let keys: HashSet<_> = service.keys().collect();
+            let before = old
+                .services
+                .iter()
+                .find(|s| gone(&s.name) && s.keys().any(|key| keys.contains(&key)));
+            if let Some(before) = before {
+                self.registry.rename_service(&before.name, &service.name);
+                if let Some(changed) = self.overrides.reals.remove(&before.name) {
+                    self.overrides.reals.insert(service.name.clone(), changed);
+                }
+            }
+        }
+    }
+
     /// Keeps services that `old` had and the configuration no longer has, while their flows end;
     /// unless somebody else has their VIP and port now.
     pub fn linger(&mut self, old: &Config, loads: &Loads) {

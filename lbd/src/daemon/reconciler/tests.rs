@@ -1,0 +1,223 @@
+#![allow(clippy::unwrap_used)]
+
+use super::super::persist::Overrides;
+use super::*;
+use crate::control::Peer;
+use lbcore::api::{RealChange, RealRef, Request, Response, ServiceRef};
+use lbcore::flow::FlowTable;
+use lbcore::load::Weightiness::Active;
+use lbcore::service::ServiceTable;
+use std::fs;
+use std::sync::atomic::AtomicU64;
+
+const WEB: &str =
+    "[[service]]\nname = \"web\"\nvip = \"192.0.2.10\"\nport = 80\nprotocol = \"tcp\"\n";
+
+/// A reconciler on a temporary directory; its guard obeys at once, the other rooms are not there.
+struct Rig {
+    me: Reconciler,
+    dir: tempfile::TempDir,
+}
+
+fn reals(numbers: &[u8]) -> String {
+    let real = |n: &u8| format!("[[service.real]]\nname = \"rs{n}\"\naddress = \"192.0.2.2{n}\"\n");
+    numbers.iter().map(real).collect()
+}
+
+fn file(interfaces: &str, services: &str) -> String {
+    format!("[network]\ninterfaces = {interfaces}\n{services}")
+}
+
+/// One service `web` with these reals.
+fn web(numbers: &[u8]) -> String {
+    file("[\"eth0\"]", &format!("{WEB}{}", reals(numbers)))
+}
+
+impl Rig {
+    async fn new(text: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("lbd.toml"), text).unwrap();
+        let loaded = reload::load(&at("lbd.toml")).unwrap();
+        let places = Places {
+            run_dir: at("run"),
+            state_dir: at("state"),
+            hash_key: at("state/hash.key"),
+        };
+        places.make().unwrap();
+        let key = places.hash_key().unwrap();
+        let memory = (0..FlowTable::words_for(64)).map(|_| AtomicU64::new(0));
+        let flows = FlowTable::create(Vec::leak(memory.collect()), &key).unwrap();
+        let now = (clock::now(), SystemTime::now());
+        let (set, _) = places.load_set(&key);
+        let world = World::new(
+            loaded.config.clone(),
+            key.clone(),
+            Overrides::default(),
+            set.unwrap_or_default(),
+            now,
+        );
+        let (guard, mut plans) = watch::channel(Arc::new(plans::guard(&world)));
+        let (obeys, guarded) = watch::channel(GuardState::default());
+        tokio::spawn(async move {
+            loop {
+                let in_force = Some(plans.borrow_and_update().clone());
+                obeys.send_replace(GuardState {
+                    in_force,
+                    trouble: None,
+                });
+                if plans.changed().await.is_err() {
+                    return;
+                }
+            }
+        });
+        let me = Reconciler::new(Beginning {
+            live: Arc::new(Live::new(key, flows, Vec::new())),
+            config_file: at("lbd.toml"),
+            board: Arc::new(Board::new(&prometheus::Registry::new()).unwrap()),
+            generation: 0,
+            fallback: None,
+            warnings: Vec::new(),
+            out: Outlets {
+                targets: watch::Sender::default(),
+                neighbors: watch::Sender::default(),
+                vips: watch::Sender::default(),
+                guard,
+                guarded,
+                access: watch::Sender::new(Arc::new(access_of(&loaded.config).0)),
+                metrics: watch::Sender::default(),
+            },
+            world,
+            places,
+            notifier: Notifier::new(),
+        });
+        let mut rig = Rig { me, dir };
+        rig.me.begin(text).await;
+        rig
+    }
+
+    async fn save_and(&mut self, text: &str, trigger: Trigger) -> Result<Reloaded, Refused> {
+        fs::write(self.dir.path().join("lbd.toml"), text).unwrap();
+        self.me.reload(trigger, false).await
+    }
+
+    async fn typed(&mut self, text: &str) -> Reloaded {
+        let trigger = Trigger::Typed { force: false };
+        self.save_and(text, trigger).await.unwrap()
+    }
+
+    fn table(&self) -> Arc<ServiceTable> {
+        self.me.live.table()
+    }
+
+    fn id(&self, service: &str, real: u8) -> RealId {
+        let address = format!("192.0.2.2{real}").parse().unwrap();
+        let known = self.me.world.registry.known_real(service, address, 0);
+        known.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_bad_file_changes_nothing_and_is_counted() {
+    let mut rig = Rig::new(&web(&[1, 2])).await;
+    let before = rig.table();
+    let refused = rig.save_and("[[service]]\nnonsense = 1\n", Trigger::Unattended("test"));
+    assert!(refused.await.unwrap_err().file_at_fault);
+    assert!(Arc::ptr_eq(&rig.table(), &before));
+    assert_eq!((rig.me.revision, rig.me.tallies.reloads_refused), (1, 1));
+    let last_good = fs::read_to_string(rig.me.places.last_good()).unwrap();
+    assert_eq!(last_good, web(&[1, 2]));
+}
+
+#[tokio::test]
+async fn a_reload_that_changes_nothing_changes_nothing() {
+    let mut rig = Rig::new(&web(&[1, 2])).await;
+    let before = rig.table();
+    let reloaded = rig.typed(&format!("# only words\n{}", web(&[1, 2]))).await;
+    assert!(reloaded.changes.is_empty());
+    assert!(Arc::ptr_eq(&rig.table(), &before));
+    assert_eq!(rig.me.revision, 1);
+}
+
+#[tokio::test]
+async fn an_emptied_file_is_refused_unless_somebody_typed_it() {
+    let mut rig = Rig::new(&web(&[1, 2, 3])).await;
+    for text in [file("[\"eth0\"]", ""), web(&[1])] {
+        let refused = rig.save_and(&text, Trigger::Unattended("SIGHUP")).await;
+        let refused = refused.unwrap_err().summary;
+        assert!(refused.contains("lbctl reload --force"), "{refused}");
+        assert_eq!(rig.me.world.config.services[0].reals.len(), 3);
+    }
+    rig.typed(&web(&[1])).await;
+    assert_eq!(rig.me.world.config.services[0].reals.len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_read_at_start_only_stays_and_is_warned_of() {
+    let mut rig = Rig::new(&web(&[1])).await;
+    let services = format!("{WEB}{}", reals(&[1, 2]));
+    let reloaded = rig.typed(&file("[\"eth1\", \"eth0\"]", &services)).await;
+    assert_eq!(reloaded.changes.len(), 1, "{:?}", reloaded.changes);
+    let warned = |w: &String| w.starts_with("network.interfaces is read at start only");
+    assert!(reloaded.warnings.iter().any(warned));
+    assert!(rig.me.standing_warnings.iter().any(warned));
+    assert_eq!(rig.me.world.config.network.interfaces, ["eth0"]);
+}
+
+#[tokio::test]
+async fn a_renamed_service_keeps_its_flows() {
+    let mut rig = Rig::new(&web(&[1, 2])).await;
+    let before = [rig.id("web", 1), rig.id("web", 2)];
+    rig.me.live.loads.add(before[0], Active);
+    let renamed = web(&[1, 2]).replace("\"web\"", "\"shop\"");
+    rig.typed(&renamed).await;
+    assert_eq!([rig.id("shop", 1), rig.id("shop", 2)], before);
+    assert_eq!(rig.table().services.len(), 1);
+    assert!(rig.table().real(before[0]).is_some());
+}
+
+#[tokio::test]
+async fn a_command_outlives_reloads_until_the_file_changes_that_key() {
+    let mut rig = Rig::new(&web(&[1, 2])).await;
+    let (reply, answer) = oneshot::channel();
+    let request = Request::SetReal {
+        service: ServiceRef::Name("web".to_owned()),
+        real: RealRef("rs1".to_owned()),
+        change: RealChange {
+            weight: Some(7),
+            ..RealChange::default()
+        },
+    };
+    let peer = Peer {
+        uid: 0,
+        pid: 1,
+        groups: Vec::new(),
+    };
+    rig.me
+        .answer(Ask::Request {
+            request,
+            peer,
+            reply,
+        })
+        .await;
+    assert!(matches!(answer.await, Ok(Ok(Response::Changed(_)))));
+    let weight = |rig: &Rig| rig.table().services[0].members[0].weight;
+    assert_eq!(weight(&rig), 7);
+    let (kept, _) = rig.me.places.load_overrides();
+    assert_eq!(kept, rig.me.world.overrides);
+    rig.typed(&web(&[1, 2, 3])).await;
+    assert_eq!(weight(&rig), 7, "the file says nothing new of it");
+    let with_weight = format!("{}weight = 3\n", web(&[2, 1]));
+    rig.typed(&with_weight).await;
+    assert_eq!(rig.table().services[0].members[1].weight, 3);
+    assert!(rig.me.world.overrides.reals.is_empty());
+}
+
+#[tokio::test]
+async fn the_first_snapshot_the_guard_and_the_filter_are_whole_before_anything_runs() {
+    let rig = Rig::new(&web(&[1])).await;
+    assert_eq!(rig.table().services.len(), 1);
+    assert_eq!(rig.me.live.filter().vips.len(), 1);
+    let state = rig.me.out.guarded.borrow().clone();
+    assert_eq!(state.in_force.unwrap().endpoints.len(), 1);
+}
