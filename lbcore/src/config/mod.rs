@@ -13,6 +13,7 @@ mod model;
 mod offline;
 mod raw;
 mod render;
+mod salvage;
 mod validate;
 mod value;
 mod words;
@@ -27,6 +28,7 @@ pub use host::{HostFacts, HostFault, HostInterface, HostReason, Listener, check_
 pub use model::*;
 pub use offline::{OfflineReport, offline_check};
 pub use render::render;
+pub use salvage::state_dir_of_bad;
 pub use validate::{MAX_BYTES, check, check_bytes, parse};
 
 /// A good file.

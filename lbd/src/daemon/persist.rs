@@ -125,7 +125,12 @@ impl Places {
 
     /// The last good configuration.
     pub fn last_good(&self) -> PathBuf {
-        self.state_dir.join("last-good.toml")
+        Self::last_good_in(&self.state_dir)
+    }
+
+    /// The same, for a `state_dir`.
+    pub fn last_good_in(state_dir: &Path) -> PathBuf {
+        state_dir.join("last-good.toml")
     }
 
     /// Every file lbd leaves in `run_dir` when it dies.

@@ -73,7 +73,7 @@ fn summary(name: &str, errors: &[ConfigError]) -> String {
 }
 
 /// At most one byte more than is accepted: the check says the rest.
-fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+pub fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     // A pipe in its place must not hold us up.
     File::options()

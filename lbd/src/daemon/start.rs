@@ -10,7 +10,8 @@ use super::reload::{self, Loaded, Refused};
 use super::signals::{Signals, Stop};
 use super::watch_file;
 use super::world::World;
-use crate::control::{self, metrics, server::Server};
+use crate::control::server::{BindError, Server};
+use crate::control::{self, metrics};
 use crate::dataplane::{Packets, Pool, workers_for};
 use crate::guard::{self, GuardPlan, GuardState};
 use crate::live::{Event, Live, WorkerShared};
@@ -18,7 +19,7 @@ use crate::neigh;
 use crate::probe::{self, Board};
 use crate::sys::{capability, clock, shared_file};
 use crate::{link, vip};
-use lbcore::config::{Config, Network};
+use lbcore::config::{self, Config, Network};
 use lbcore::flow::FlowTable;
 use lbcore::net::HashKey;
 use std::io;
@@ -151,37 +152,39 @@ fn places(config: &Config) -> Places {
     }
 }
 
+/// The file, if it is good and this host does not stand against it. What the host does not say
+/// stops nobody.
+async fn good_here(options: &Options) -> Result<Loaded, Refused> {
+    let loaded = reload::load(&options.config)?;
+    match link::facts().await {
+        Ok(facts) => reload::check_host(&loaded.config, &facts, options.force)?,
+        Err(error) => {
+            warn!(%error, "what this host itself uses cannot be read; VIPs are not compared with it");
+        }
+    }
+    Ok(loaded)
+}
+
 /// The configuration to begin with: the file's, or the last good one with the reason.
 async fn first_config(options: &Options) -> Result<(Loaded, Option<Refused>), StartError> {
-    let refused = match check_file(&options.config, true, options.force).await {
+    let refused = match good_here(options).await {
         Ok(loaded) => return Ok((loaded, None)),
         Err(refused) => refused,
     };
     if options.strict {
         return Err(StartError::Config(refused));
     }
-    // Where the last good one is, the bad file cannot say: the default place it is.
-    let last_good = default_state_dir(options).join("last-good.toml");
+    let last_good = Places::last_good_in(&state_dir_of_bad(&options.config));
     match reload::load(&last_good) {
         Ok(loaded) => Ok((loaded, Some(refused))),
         Err(_) => Err(StartError::Config(refused)),
     }
 }
 
-/// `state_dir` as far as a bad file lets it be known: systemd's StateDirectory, else the line of
-/// the file that says so, else the default.
-fn default_state_dir(options: &Options) -> std::path::PathBuf {
-    let said = std::fs::read_to_string(&options.config)
-        .ok()
-        .and_then(|text| {
-            let line = text
-                .lines()
-                .map(str::trim)
-                .find(|l| l.starts_with("state_dir"))?;
-            let value = line.split_once('=')?.1.trim().trim_matches('"').to_owned();
-            value.starts_with('/').then(|| value.into())
-        });
-    said.unwrap_or_else(|| lbcore::config::Lbd::default().state_dir)
+/// Where a bad file says that state is kept, else the default.
+fn state_dir_of_bad(file: &Path) -> std::path::PathBuf {
+    let text = reload::read(file).unwrap_or_default();
+    config::state_dir_of_bad(&text).unwrap_or_else(|| config::Lbd::default().state_dir)
 }
 
 /// Runs lbd until a signal stops it.
@@ -224,8 +227,14 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     let board = Board::new(&registry).map_err(|e| StartError::Missing(e.to_string()))?;
     let board = Arc::new(board);
     let (access, access_warnings) = access_of(&config);
-    let server = Server::bind(&places.socket(), access.admin_gid())
-        .map_err(|e| StartError::Missing(e.to_string()))?;
+    let server =
+        Server::bind(&places.socket(), access.admin_gid()).map_err(|error| match error {
+            BindError::Io { path, source } => {
+                let words = format!("{}: {source}", path.display());
+                system("making the control socket")(io::Error::new(source.kind(), words))
+            }
+            other => StartError::Missing(other.to_string()),
+        })?;
 
     let now = (clock::now(), SystemTime::now());
     let mut world = World::new(config.clone(), key, overrides, set, now);
@@ -269,10 +278,17 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     })
     .map_err(system("starting workers"))?;
     let (stop, stopped) = oneshot::channel();
-    let writer = tokio::spawn(reconciler.run(events, asks, reloads, stopped));
+    let mut writer = tokio::spawn(reconciler.run(events, asks, reloads, stopped));
     info!(version = env!("CARGO_PKG_VERSION"), "lbd runs");
 
-    let how = signals.until_stop(&reload).await;
+    let how = tokio::select! {
+        how = signals.until_stop(&reload) => how,
+        // Without it nothing follows what happens; whoever starts lbd again finds every flow.
+        ended = &mut writer => {
+            let fault = ended.err().map_or_else(|| "it just ended".to_owned(), |e| e.to_string());
+            return Err(system("the reconciler has ended")(io::Error::other(fault)));
+        }
+    };
     Notifier::stopping();
     if how == Stop::HandOver {
         // Whatever the rooms keep in the kernel stays for the next lbd.
@@ -339,7 +355,17 @@ fn recover(
             std::fs::remove_file(&path)?;
             shared_file::map(&path, words, true)
         })
-        .map_err(system("mapping the flow table"))?;
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => StartError::Missing(format!(
+                "another lbd runs here ({error}): stop it first (systemctl stop lbd), or give \
+                 this one a run_dir of its own"
+            )),
+            kind if error.raw_os_error().is_some() => {
+                let words = format!("{}: {error}", path.display());
+                system("mapping the flow table")(io::Error::new(kind, words))
+            }
+            _ => system("mapping the flow table")(error),
+        })?;
     let (set, trouble) = places.load_set(key);
     if let Some(trouble) = trouble {
         warn!(

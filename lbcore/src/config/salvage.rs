@@ -1,0 +1,44 @@
+//! What can be read of a bad file.
+
+use std::path::PathBuf;
+use toml::de::DeTable;
+
+/// `lbd.state_dir` of a file that may be bad in any way, if it is there and an absolute path: it
+/// says where the last good configuration is.
+pub fn state_dir_of_bad(bytes: &[u8]) -> Option<PathBuf> {
+    let text = String::from_utf8_lossy(bytes);
+    let (table, _faults) = DeTable::parse_recoverable(&text);
+    let lbd = table.get_ref().get("lbd")?.get_ref().as_table()?;
+    let said = PathBuf::from(lbd.get("state_dir")?.get_ref().as_str()?);
+    said.is_absolute().then_some(said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t24_state_dir_is_found_in_a_bad_file_and_only_where_it_stands() {
+        let found = |text: &str| state_dir_of_bad(text.as_bytes());
+        let there = Some(PathBuf::from("/srv/lbd"));
+        for text in [
+            "[lbd]\nstate_dir = \"/srv/lbd\" # here\nnonsense = 1\n",
+            "[lbd]\nstate_dir = '/srv/lbd'\nrun_dir =\n[network\n",
+            "lbd = { state_dir = \"/srv/lbd\" }\n[[service]]\nname = \"web\nport = 80\n",
+            "lbd.state_dir = \"/srv/lbd\"\n= = =\n",
+        ] {
+            assert_eq!(found(text), there, "{text}");
+        }
+        for text in [
+            "",
+            "# state_dir = \"/srv/lbd\"\n",
+            "[network]\nstate_dir = \"/srv/lbd\"\n",
+            "[lbd]\nstate_dir = \"srv\"\n",
+            "[lbd]\nstate_dir = 7\n",
+            "lbd = 1\n",
+        ] {
+            assert_eq!(found(text), None, "{text}");
+        }
+        assert_eq!(state_dir_of_bad(b"\xff\xfe\x00[lbd"), None);
+    }
+}
