@@ -153,7 +153,10 @@ impl<H: FrameHandler> Worker<H> {
         if link.ifindex != opened.link.ifindex || link.mtu != opened.link.mtu {
             return ControlFlow::Break(());
         }
-        if link.up && !self.me.is_open() {
+        // The engine tells once that the link went down; the link's own state says how it is.
+        if !link.up {
+            self.wait_because(OpenError::Down(link.name).to_string());
+        } else if !self.me.is_open() {
             self.run_on(&link);
         }
         ControlFlow::Continue(())

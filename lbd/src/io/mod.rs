@@ -6,6 +6,8 @@
 
 pub mod af_packet;
 pub mod memory;
+#[cfg(test)]
+pub(crate) mod testlink;
 
 use lbcore::director::DropReason;
 use lbcore::net::FrameMeta;

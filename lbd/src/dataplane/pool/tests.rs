@@ -1,7 +1,7 @@
 //! Workers on a real link, followed through everything that can happen to it.
 
 use super::*;
-use crate::io::Disposition;
+use crate::io::{Disposition, testlink};
 use crate::live::WorkerState;
 use crate::live::event::Link;
 use crate::sys::netns::Netns;
@@ -47,15 +47,6 @@ fn until(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-fn link(lb: &Netns, wire: &Netns) {
-    let path = wire.path();
-    lb.ip(&format!(
-        "link add lb address 02:00:00:00:00:01 type veth peer name wire netns {path}"
-    ));
-    lb.ip("link set lb addrgenmode none up");
-    wire.ip("link set wire addrgenmode none up");
-}
-
 /// What the kernel says of `lb`, as the link watcher would tell it.
 fn tell_links(live: &Live, lb: &Netns) {
     let links = lb.run(pnet::datalink::interfaces);
@@ -76,12 +67,7 @@ fn tell_links(live: &Live, lb: &Netns) {
 
 /// Sends one UDP frame to 192.0.2.`host` for each port, from the wire's end.
 fn send(wire: &Netns, host: u8, ports: std::ops::Range<u16>) {
-    let links = wire.run(pnet::datalink::interfaces);
-    let ifindex = links
-        .iter()
-        .find(|link| link.name == "wire")
-        .expect("wire")
-        .index;
+    let ifindex = testlink::ifindex(wire, "wire");
     let frames: Vec<_> = ports
         .map(|port| {
             let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 7, 8, 0];
@@ -135,7 +121,7 @@ fn t58_workers_follow_links_and_filters_until_told_to_stop() {
         until("no interface", || {
             waits_because(&live, "there is no interface lb")
         });
-        link(&lb, &wire);
+        testlink::join(&lb, &wire);
         tell_links(&live, &lb);
         until("running", || all_run(&live));
         send(&wire, 10, 0..40);
@@ -150,7 +136,7 @@ fn t58_workers_follow_links_and_filters_until_told_to_stop() {
         lb.ip("link set lb down");
         tell_links(&live, &lb);
         until("down", || waits_because(&live, "interface lb is down"));
-        lb.ip("link set lb up");
+        testlink::set_up(&lb, &wire);
         tell_links(&live, &lb);
         until("up again", || all_run(&live));
         send(&wire, 10, 0..40);
@@ -160,7 +146,7 @@ fn t58_workers_follow_links_and_filters_until_told_to_stop() {
         until("gone", || {
             live.workers().iter().all(|worker| !worker.is_open())
         });
-        link(&lb, &wire);
+        testlink::join(&lb, &wire);
         tell_links(&live, &lb);
         until("there again", || all_run(&live));
         send(&wire, 10, 0..40);

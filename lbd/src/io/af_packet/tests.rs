@@ -1,6 +1,7 @@
 //! The engine on a real link: a veth pair between two namespaces, the tests at its other end.
 
 use super::*;
+use crate::io::testlink::{self, ifindex};
 use crate::sys::netns::Netns;
 use std::process::Command;
 use std::time::Instant;
@@ -55,7 +56,7 @@ struct Rig {
 impl Rig {
     fn new() -> Option<Self> {
         let (lb, wire) = (Netns::new()?, Netns::new()?);
-        link(&lb, &wire);
+        testlink::join(&lb, &wire);
         let wire_index = ifindex(&wire, "wire");
         let (socket, ring, sender) = wire.run(move || Self::attach(wire_index));
         let mac = [2, 0, 0, 0, 0, 1];
@@ -144,25 +145,6 @@ impl Rig {
         }
         None
     }
-}
-
-/// A veth pair: `lb` in the one namespace, `wire` in the other.
-fn link(lb: &Netns, wire: &Netns) {
-    let path = wire.path();
-    lb.ip(&format!(
-        "link add lb address 02:00:00:00:00:01 type veth peer name wire netns {path}"
-    ));
-    lb.ip("link set lb addrgenmode none up");
-    wire.ip("link set wire addrgenmode none up");
-}
-
-fn ifindex(netns: &Netns, interface: &'static str) -> u32 {
-    let links = netns.run(pnet::datalink::interfaces);
-    links
-        .iter()
-        .find(|link| link.name == interface)
-        .expect("the interface is there")
-        .index
 }
 
 /// Turns the engine until `done`, or fails.
@@ -591,7 +573,7 @@ fn t58_down_is_weather_and_gone_is_told_also_after_down() {
             assert!(matches!(fault(&mut engine, &mut handler), IoFault::Down));
             let opened = rig.try_engine(Fanout::Alone);
             assert!(matches!(opened, Err(OpenError::Down(name)) if name == "lb"));
-            rig.lb.ip("link set lb up");
+            testlink::set_up(&rig.lb, &rig.wire);
             rig.send(&[udp(rig.mac, VIP, 1, 18)]);
             let before = handler.sent;
             turn_until(&mut engine, &mut handler, |handler| handler.sent > before);
@@ -602,7 +584,7 @@ fn t58_down_is_weather_and_gone_is_told_also_after_down() {
         }
         rig.lb.ip("link del lb");
         while !matches!(fault(&mut engine, &mut handler), IoFault::Gone) {}
-        link(&rig.lb, &rig.wire);
+        testlink::join(&rig.lb, &rig.wire);
         let index = ifindex(&rig.wire, "wire");
         rig.wire_index = index;
         (rig.socket, rig.ring, rig.sender) = rig.wire.run(move || Rig::attach(index));
