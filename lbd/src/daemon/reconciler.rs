@@ -122,6 +122,8 @@ pub struct Reconciler {
     notifier: Notifier,
     saved: Option<Set>,
     workers_live: bool,
+    /// Until the rooms run.
+    starting: bool,
     dirty: bool,
 }
 
@@ -190,13 +192,14 @@ impl Reconciler {
             notifier: begin.notifier,
             saved: None,
             workers_live: true,
+            starting: true,
             dirty: false,
         }
     }
 
     /// Before anything runs: drops what the file overrules, keeps its text as the last good one,
-    /// unless it is that already, and puts the first snapshot in force, so that workers begin
-    /// with it.
+    /// unless it is that already, and publishes the first snapshot, so that workers begin with it:
+    /// flows of the last lbd wait for nothing else.
     pub async fn begin(&mut self, text: &str) {
         self.forget_overruled();
         if !self.last_good_in_use
@@ -218,6 +221,8 @@ impl Reconciler {
         let mut heard = Vec::with_capacity(EVENTS_AT_ONCE);
         let mut chores = tokio::time::interval(CHORES_EVERY);
         chores.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        self.starting = false;
+        self.refresh().await;
         loop {
             tokio::select! {
                 biased;
@@ -315,7 +320,11 @@ impl Reconciler {
             self.tell_transition(&table, id, before);
         }
         self.save_set();
-        self.guard(plans::guard(&self.world)).await;
+        // At the start the guard is on its way. What arrives already reaches this host's stack
+        // with or without us, so only the announcements have to wait for it.
+        if !self.starting {
+            self.guard(plans::guard(&self.world)).await;
+        }
         let version = self.live.set_vips(plans::filter(&self.world));
         wait_until(IN_FORCE_WITHIN, || self.live.filters_at(version)).await;
 
@@ -329,7 +338,9 @@ impl Reconciler {
             .map(|w| (w.vip, w.interface.clone()))
             .collect();
         self.world.vips.retain(|key, _| wanted.contains(key));
-        send_if_new(&self.out.vips, vips);
+        if !self.starting {
+            send_if_new(&self.out.vips, vips);
+        }
     }
 
     /// Writes what the next lbd must know, if it is not written already. The generation alone is

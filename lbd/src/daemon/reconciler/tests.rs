@@ -93,6 +93,7 @@ impl Rig {
         });
         let mut rig = Rig { me, dir };
         rig.me.begin(text).await;
+        rig.me.starting = false;
         rig
     }
 
@@ -214,10 +215,13 @@ async fn a_command_outlives_reloads_until_the_file_changes_that_key() {
 }
 
 #[tokio::test]
-async fn the_first_snapshot_the_guard_and_the_filter_are_whole_before_anything_runs() {
+async fn snapshot_guard_and_filter_are_whole_before_anything_runs() {
     let rig = Rig::new(&web(&[1])).await;
     assert_eq!(rig.table().services.len(), 1);
     assert_eq!(rig.me.live.filter().vips.len(), 1);
-    let state = rig.me.out.guarded.borrow().clone();
-    assert_eq!(state.in_force.unwrap().endpoints.len(), 1);
+    assert_eq!(rig.me.out.guard.borrow().endpoints.len(), 1);
+    assert!(
+        rig.me.out.vips.borrow().vips.is_empty(),
+        "announced once the guard is in force"
+    );
 }
