@@ -1,9 +1,10 @@
 //! A veth pair for tests: `lb` in one namespace, `wire` in the other.
 
 use crate::sys::netns::Netns;
-use std::time::{Duration, Instant};
+use crate::sys::packet_send::FrameSender;
+use crate::sys::packet_socket::PacketSocket;
 
-/// Makes the pair (again, if it was deleted), up and running. `lb` is 02:00:00:00:00:01.
+/// Makes the pair (again, if it was deleted), up. `lb` is 02:00:00:00:00:01.
 pub(crate) fn join(lb: &Netns, wire: &Netns) {
     let path = wire.path();
     lb.ip(&format!(
@@ -11,15 +12,6 @@ pub(crate) fn join(lb: &Netns, wire: &Netns) {
     ));
     lb.ip("link set lb addrgenmode none up");
     wire.ip("link set wire addrgenmode none up");
-    until_running(lb, "lb");
-    until_running(wire, "wire");
-}
-
-/// Brings `lb` up again after it was down.
-pub(crate) fn set_up(lb: &Netns, wire: &Netns) {
-    lb.ip("link set lb up");
-    until_running(lb, "lb");
-    until_running(wire, "wire");
 }
 
 /// The index of an interface.
@@ -29,16 +21,14 @@ pub(crate) fn ifindex(netns: &Netns, name: &'static str) -> u32 {
     link.expect("the interface is there").index
 }
 
-/// The kernel tells of a carrier later than the command returns, and loses frames until then.
-fn until_running(netns: &Netns, name: &str) {
-    let end = Instant::now() + Duration::from_secs(10);
-    let running = || {
-        let links = netns.run(pnet::datalink::interfaces);
-        links
-            .iter()
-            .any(|link| link.name == name && link.is_running())
-    };
-    while !running() {
-        assert!(Instant::now() < end, "{name} has no carrier in time");
-    }
+/// Sends frames from the calling thread's namespace, each after its virtio header.
+///
+/// They go past the queueing discipline: the kernel attaches it some time after a link comes up,
+/// and swallows frames until then.
+pub(crate) fn sender() -> FrameSender {
+    let socket = PacketSocket::new().expect("socket");
+    socket.carry_virtio_header().expect("virtio header");
+    socket.bypass_qdisc().expect("bypass");
+    socket.send_buffer(64 << 20).expect("send buffer");
+    FrameSender::new(socket)
 }

@@ -51,7 +51,8 @@ impl PacketSocket {
     }
 
     /// Frames go to the driver's queue at once; when that is full they are refused, not queued.
-    pub fn bypass_qdisc(&self) -> io::Result<()> {
+    #[cfg(test)]
+    pub(crate) fn bypass_qdisc(&self) -> io::Result<()> {
         self.set(libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, &1_i32)
     }
 

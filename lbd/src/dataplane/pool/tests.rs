@@ -5,7 +5,8 @@ use crate::io::{Disposition, testlink};
 use crate::live::WorkerState;
 use crate::live::event::Link;
 use crate::sys::netns::Netns;
-use crate::sys::packet_send::{FrameSender, Outgoing};
+use crate::sys::packet_send::Outgoing;
+use crate::sys::packet_socket::VIRTIO_HEADER;
 use lbcore::director::DropReason;
 use lbcore::flow::FlowTable;
 use lbcore::net::{FrameMeta, HashKey, MacAddr};
@@ -70,7 +71,8 @@ fn send(wire: &Netns, host: u8, ports: std::ops::Range<u16>) {
     let ifindex = testlink::ifindex(wire, "wire");
     let frames: Vec<_> = ports
         .map(|port| {
-            let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 7, 8, 0];
+            let mut frame = vec![0; VIRTIO_HEADER];
+            frame.extend([2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 7, 8, 0]);
             frame.extend([0x45, 0, 0, 28, 0, 1, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1]);
             frame.extend([192, 0, 2, host]);
             frame.extend(port.to_be_bytes());
@@ -79,7 +81,7 @@ fn send(wire: &Netns, host: u8, ports: std::ops::Range<u16>) {
         })
         .collect();
     wire.run(move || {
-        let mut sender = FrameSender::new(PacketSocket::new().expect("socket"));
+        let mut sender = testlink::sender();
         let frames = frames.iter().map(|frame| Outgoing {
             ifindex,
             bytes: frame,
@@ -136,7 +138,7 @@ fn t58_workers_follow_links_and_filters_until_told_to_stop() {
         lb.ip("link set lb down");
         tell_links(&live, &lb);
         until("down", || waits_because(&live, "interface lb is down"));
-        testlink::set_up(&lb, &wire);
+        lb.ip("link set lb up");
         tell_links(&live, &lb);
         until("up again", || all_run(&live));
         send(&wire, 10, 0..40);

@@ -77,10 +77,7 @@ impl Rig {
         socket.ignore_outgoing().expect("ignore outgoing");
         let ring = RxRing::map(&socket, 65_536, 64 << 20).expect("ring");
         socket.bind(index, libc::ETH_P_ALL).expect("bind");
-        let sender = PacketSocket::new().expect("socket");
-        sender.carry_virtio_header().expect("virtio header");
-        sender.send_buffer(64 << 20).expect("send buffer");
-        (socket, ring, FrameSender::new(sender))
+        (socket, ring, testlink::sender())
     }
 
     fn engine(&self, fanout: Fanout) -> AfPacket {
@@ -573,7 +570,7 @@ fn t58_down_is_weather_and_gone_is_told_also_after_down() {
             assert!(matches!(fault(&mut engine, &mut handler), IoFault::Down));
             let opened = rig.try_engine(Fanout::Alone);
             assert!(matches!(opened, Err(OpenError::Down(name)) if name == "lb"));
-            testlink::set_up(&rig.lb, &rig.wire);
+            rig.lb.ip("link set lb up");
             rig.send(&[udp(rig.mac, VIP, 1, 18)]);
             let before = handler.sent;
             turn_until(&mut engine, &mut handler, |handler| handler.sent > before);
