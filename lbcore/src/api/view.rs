@@ -6,9 +6,9 @@ use crate::config::{Admin, Announce, Mode};
 use crate::net::Protocol;
 use crate::sched;
 pub use crate::service::{RealState, ServiceState};
+pub use crate::vip::VipState;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 /// `GET /v1/status`: the whole picture.
@@ -243,22 +243,6 @@ pub struct VipView {
     pub note: Option<String>,
 }
 
-/// Who answers for a VIP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum VipState {
-    /// Asking whether somebody has it.
-    Probing,
-    /// lbd answers.
-    Announced,
-    /// The host owns the address, its kernel answers.
-    Owned,
-    /// Somebody else has it.
-    Conflict,
-    /// Nobody here answers.
-    Silent,
-}
-
 /// One remembered flow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlowView {
@@ -276,28 +260,4 @@ pub struct FlowView {
     pub state: String,
     /// Milliseconds since its last packet, as coarse as the table keeps it.
     pub idle_ms: u64,
-}
-
-macro_rules! words {
-    ($($type:ident { $($variant:ident => $word:literal),+ $(,)? })+) => {$(
-        impl $type {
-            /// The word in JSON, in tables and in metrics.
-            pub fn word(self) -> &'static str {
-                match self { $($type::$variant => $word),+ }
-            }
-        }
-
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(self.word())
-            }
-        }
-    )+};
-}
-
-words! {
-    VipState {
-        Probing => "probing", Announced => "announced", Owned => "owned",
-        Conflict => "conflict", Silent => "silent",
-    }
 }

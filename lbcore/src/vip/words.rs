@@ -1,6 +1,7 @@
 //! The words of this room that the configuration, the events and the views share.
 
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// `announce` of a service: whether lbd answers for its VIPs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,7 +42,7 @@ pub enum Ownership {
 }
 
 /// `vip list`'s word for who answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum VipState {
     /// Asking whether somebody has it (RFC 5227, RFC 4862 DAD).
@@ -55,4 +56,23 @@ pub enum VipState {
     /// Not announced: released by the operator, `announce = "never"`, `when-owned` and not owned,
     /// or the interface is not there.
     Silent,
+}
+
+impl VipState {
+    /// The word in JSON, in tables and in metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            VipState::Probing => "probing",
+            VipState::Announced => "announced",
+            VipState::Owned => "owned",
+            VipState::Conflict => "conflict",
+            VipState::Silent => "silent",
+        }
+    }
+}
+
+impl fmt::Display for VipState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
 }

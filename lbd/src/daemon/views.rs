@@ -6,7 +6,7 @@ use crate::live::event::HealthState;
 use crate::live::{FrameTotals, WorkerState};
 use lbcore::api::{
     CheckView, DriftView, EngineView, FramesView, InterfaceView, LastReload, RealView, ServiceView,
-    StatusView, Timestamp, VipState as VipWord, VipView,
+    StatusView, Timestamp, VipView,
 };
 use lbcore::config::{self, Admin};
 use lbcore::flow::Eviction;
@@ -256,7 +256,7 @@ impl Reconciler {
                 vip,
                 services: names.clone(),
                 interface: None,
-                state: VipWord::Silent,
+                state: VipState::Silent,
                 announce,
                 mac: None,
                 last_announced: None,
@@ -272,7 +272,7 @@ impl Reconciler {
                 let ours = !matches!(news.state, VipState::Silent | VipState::Conflict);
                 views.push(VipView {
                     interface: Some(interface.clone()),
-                    state: vip_word(news.state),
+                    state: news.state,
                     mac: link.filter(|_| ours).map(|l| l.mac.to_string()),
                     conflicts: news.conflicts,
                     last_announced: news.announced.map(Timestamp),
@@ -434,14 +434,4 @@ fn check_words(check: &config::Check) -> String {
         .map(|port| format!(" :{port}"))
         .unwrap_or_default();
     format!("{}{port} every {:?}", check.kind.word(), check.interval)
-}
-
-fn vip_word(state: VipState) -> VipWord {
-    match state {
-        VipState::Probing => VipWord::Probing,
-        VipState::Announced => VipWord::Announced,
-        VipState::Owned => VipWord::Owned,
-        VipState::Conflict => VipWord::Conflict,
-        VipState::Silent => VipWord::Silent,
-    }
 }

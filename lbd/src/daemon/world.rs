@@ -1,4 +1,7 @@
-//! Everything the reconciler knows, and how it becomes the inputs of the next snapshot.
+//! Everything the reconciler knows: what it hears, what it remembers, what it forgets. How that
+//! becomes the inputs of the next snapshot is in `inputs`.
+
+mod inputs;
 
 use super::persist::{Overrides, RememberedReal, Set};
 use crate::live::event::{HealthNews, HealthState, Link, NeighborNews, Reach, VipNews};
@@ -6,10 +9,7 @@ use lbcore::config::{self, Config};
 use lbcore::id::{Epoch, RealId, ServiceId};
 use lbcore::load::Loads;
 use lbcore::net::{HashKey, MacAddr};
-use lbcore::service::{
-    Exhausted, Health, Inputs, Interface, RealInput, RealState, Registry, ServiceInput,
-    ServiceTable, Way,
-};
+use lbcore::service::{Exhausted, Health, RealState, Registry, ServiceTable, Way};
 use lbcore::time::Tick;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
@@ -345,109 +345,6 @@ impl World {
             .map(|l| l.name.as_str())
     }
 
-    /// The interfaces of the configuration that are there now.
-    pub fn interfaces(&self) -> Vec<Interface> {
-        let of = |(slot, name): (usize, &String)| {
-            let link = self.links.iter().find(|l| l.name == *name)?;
-            let (ifindex, mac) = (link.ifindex, link.mac);
-            Some(Interface {
-                slot,
-                ifindex,
-                name: name.clone(),
-                mac,
-            })
-        };
-        self.config
-            .network
-            .interfaces
-            .iter()
-            .enumerate()
-            .filter_map(of)
-            .collect()
-    }
-
-    /// The inputs of the next snapshot. Gives ids to whoever has none.
-    ///
-    /// # Errors
-    /// No id is left.
-    pub fn inputs<'a>(
-        config: &'a Config,
-        lingering: &'a [config::Service],
-        key: &'a HashKey,
-        rest: &mut Known<'_>,
-        now: Tick,
-    ) -> Result<Inputs<'a>, Exhausted> {
-        let mut services = Vec::new();
-        for (service, gone) in config
-            .services
-            .iter()
-            .map(|s| (s, false))
-            .chain(lingering.iter().map(|s| (s, true)))
-        {
-            services.push(rest.service(service, gone)?);
-        }
-        Ok(Inputs {
-            key,
-            services,
-            interfaces: rest.interfaces.clone(),
-            now,
-        })
-    }
-
-    /// Compiles the next snapshot's inputs and hands them to `with`.
-    ///
-    /// # Errors
-    /// No id is left.
-    pub fn with_inputs<T>(
-        &mut self,
-        loads: &Loads,
-        now: Tick,
-        with: impl FnOnce(&Inputs<'_>) -> T,
-    ) -> Result<T, Exhausted> {
-        let interfaces = self.interfaces();
-        let mut known = Known {
-            registry: &mut self.registry,
-            overrides: &self.overrides,
-            reals: &mut self.reals,
-            ways: &self.ways,
-            last_good: &self.last_good,
-            loads,
-            interfaces,
-            now,
-        };
-        let inputs = Self::inputs(&self.config, &self.lingering, &self.key, &mut known, now)?;
-        let services: HashSet<&str> = inputs
-            .services
-            .iter()
-            .map(|s| s.config.name.as_str())
-            .collect();
-        let named: HashSet<RealId> = inputs
-            .services
-            .iter()
-            .flat_map(|s| &s.reals)
-            .filter(|r| !r.lingering)
-            .map(|r| r.id)
-            .collect();
-        let done = with(&inputs);
-        let idle = self.registry.services().filter(|name| {
-            !services.contains(name) && self.registry.reals_of(name).next().is_none()
-        });
-        for name in idle.map(str::to_owned).collect::<Vec<_>>() {
-            self.registry.retire_service(&name);
-        }
-        self.leaving = self
-            .registry
-            .reals()
-            .filter(|(_, _, id, _)| !named.contains(id))
-            .map(|(service, address, id, _)| Leaving {
-                service: service.to_owned(),
-                address,
-                id,
-            })
-            .collect();
-        Ok(done)
-    }
-
     /// Remembers what a snapshot says of states and last good sets. Returns the reals whose state
     /// changed, with the state before.
     pub fn learn(
@@ -590,158 +487,6 @@ impl RealFacts {
     fn unchecked(&mut self) {
         self.health = None;
         self.initial = None;
-    }
-}
-
-/// What the inputs are made of beside the configuration.
-#[derive(Debug)]
-pub struct Known<'a> {
-    registry: &'a mut Registry,
-    overrides: &'a Overrides,
-    reals: &'a mut HashMap<RealId, RealFacts>,
-    ways: &'a HashMap<IpAddr, Way>,
-    last_good: &'a HashMap<ServiceId, LastGood>,
-    loads: &'a Loads,
-    interfaces: Vec<Interface>,
-    now: Tick,
-}
-
-impl Known<'_> {
-    fn service<'c>(
-        &mut self,
-        service: &'c config::Service,
-        gone: bool,
-    ) -> Result<ServiceInput<'c>, Exhausted> {
-        let id = self.registry.service(&service.name)?;
-        let admin = if gone {
-            config::Admin::Drain
-        } else {
-            service.admin
-        };
-        let checked = !service.checks.is_empty();
-        let mut reals = Vec::with_capacity(service.reals.len() + 1);
-        let has_flows = |registry: &Registry, loads: &Loads, address| {
-            let known = registry.known_real(&service.name, address, 0);
-            known.is_some_and(|id| loads.flows(id) > 0)
-        };
-        for real in &service.reals {
-            if gone && !has_flows(self.registry, self.loads, real.address) {
-                continue;
-            }
-            let changed = self
-                .overrides
-                .reals
-                .get(&service.name)
-                .and_then(|reals| reals.get(&real.address))
-                .copied()
-                .unwrap_or_default();
-            let admin = changed.admin.map_or(real.admin, |c| c.running);
-            let asked = checked && !gone && admin != config::Admin::Disabled;
-            let mut input = self.real(id, service, &real.name, real.address, asked)?;
-            if checked && !asked {
-                input.health = Health::Checking;
-            }
-            input.weight = changed.weight.map_or(real.weight, |c| c.running);
-            input.admin = admin;
-            input.backup = real.backup;
-            input.lingering = gone;
-            reals.push(input);
-        }
-        reals.extend(self.lingering_reals(id, service)?);
-        let sorry = service
-            .sorry
-            .filter(|at| !gone || has_flows(self.registry, self.loads, *at));
-        if let Some(address) = sorry {
-            let name = format!("sorry-{address}");
-            let mut input = self.real(id, service, &name, address, false)?;
-            input.sorry = true;
-            input.lingering = gone;
-            reals.push(input);
-        }
-        Ok(ServiceInput {
-            id,
-            config: service,
-            admin,
-            reals,
-        })
-    }
-
-    /// Reals that were removed while they had flows.
-    fn lingering_reals(
-        &mut self,
-        id: ServiceId,
-        service: &config::Service,
-    ) -> Result<Vec<RealInput>, Exhausted> {
-        let configured: HashSet<IpAddr> = service
-            .reals
-            .iter()
-            .map(|r| r.address)
-            .chain(service.sorry)
-            .collect();
-        let removed: Vec<IpAddr> = self
-            .registry
-            .reals_of(&service.name)
-            .filter(|(at, real)| !configured.contains(at) && self.loads.flows(*real) > 0)
-            .map(|(address, _)| address)
-            .collect();
-        let mut inputs = Vec::new();
-        for address in removed {
-            let known = self.registry.real(&service.name, address, 0)?;
-            let name = self.reals.get(&known.0).map(|f| f.name.clone());
-            let name = name.unwrap_or_else(|| address.to_string());
-            let mut input = self.real(id, service, &name, address, false)?;
-            input.lingering = true;
-            inputs.push(input);
-        }
-        Ok(inputs)
-    }
-
-    fn real(
-        &mut self,
-        service_id: ServiceId,
-        service: &config::Service,
-        name: &str,
-        address: IpAddr,
-        asked: bool,
-    ) -> Result<RealInput, Exhausted> {
-        let (id, epoch) = self.registry.real(&service.name, address, 0)?;
-        let facts = self
-            .reals
-            .entry(id)
-            .or_insert_with(|| RealFacts::new(epoch, address, name));
-        if facts.epoch != epoch {
-            *facts = RealFacts::new(epoch, address, name);
-        }
-        if !asked {
-            facts.unchecked();
-        }
-        if facts.name != name {
-            facts.name = name.to_owned();
-        }
-        let (health, health_reason) = match (&facts.health, asked) {
-            (_, false) => (Health::Unchecked, String::new()),
-            (Some((health, reason)), true) => (*health, reason.clone()),
-            (None, true) => (Health::Checking, String::new()),
-        };
-        Ok(RealInput {
-            id,
-            epoch,
-            name: name.to_owned(),
-            address,
-            weight: 1,
-            admin: config::Admin::Enabled,
-            backup: false,
-            sorry: false,
-            lingering: false,
-            health,
-            health_reason,
-            way: self.ways.get(&address).cloned().unwrap_or(Way::Unknown),
-            last: facts.last,
-            last_good: self
-                .last_good
-                .get(&service_id)
-                .is_some_and(|good| good.has(id, facts.last, self.now)),
-        })
     }
 }
 
