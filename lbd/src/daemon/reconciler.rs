@@ -39,8 +39,9 @@ const CHORES_EVERY: Duration = Duration::from_millis(200);
 /// it or for the receive filters.
 const IN_FORCE_WITHIN: Duration = Duration::from_secs(2);
 
-/// A neighbour that is there answers long before; one that is not must not hold up the rest.
-const FIRST_NEIGHBOR: Duration = Duration::from_secs(1);
+/// A real without checks is judged by whether it answers for its address. By then that is known:
+/// an address of ours may be tentative for two seconds (RFC 4862), and silence takes three.
+const FIRST_NEIGHBOR: Duration = Duration::from_secs(5);
 
 /// Where each room hears what it is to do.
 #[derive(Debug)]
@@ -605,14 +606,16 @@ pub(super) fn access_of(config: &Config) -> (Access, Vec<String>) {
     Access::new(&config.lbd.admin_group, config.lbd.read_group.as_deref())
 }
 
-/// By then every check has had its first answer, and who answers for his address has done so.
+/// By then every check has had its first answer, and every real without one its own.
 fn longest_first_check(config: &Config) -> Duration {
-    let checks = config.services.iter().flat_map(|s| &s.checks);
-    checks
-        .map(|c| c.interval + c.timeout)
-        .max()
-        .unwrap_or_default()
-        .max(FIRST_NEIGHBOR)
+    let services = config.services.iter();
+    let first = services.filter_map(|s| {
+        let checks = s.checks.iter().map(|c| c.interval + c.timeout);
+        checks
+            .max()
+            .or((!s.reals.is_empty()).then_some(FIRST_NEIGHBOR))
+    });
+    first.max().unwrap_or_default()
 }
 
 fn send_if_new<T: PartialEq>(to: &watch::Sender<Arc<T>>, new: T) {
