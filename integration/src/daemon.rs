@@ -126,6 +126,19 @@ impl Daemon {
         }
     }
 
+    /// Waits until it has asked whether somebody else has its VIPs, and announced those that are
+    /// free: about a second after the start (RFC 5227).
+    ///
+    /// # Panics
+    /// When that takes 10 s.
+    pub fn wait_announced(&self) {
+        wait_until("no VIP is asked for", Duration::from_secs(10), || {
+            let status = self.status();
+            let vips = status["vips"].as_array().expect("VIPs");
+            vips.iter().all(|vip| vip["state"] != "probing")
+        });
+    }
+
     /// Writes the file lbd reads, by rename as editors do; lbd is not told.
     pub fn write(&self, conf: &Conf) {
         self.write_text(&conf.to_toml(self.dir.path()));
@@ -235,15 +248,22 @@ impl Daemon {
             .unwrap_or_else(|error| panic!("GET {path}: {error}\n{}", self.log()))
     }
 
-    /// Waits until the flow counters of lbd stand still and close; see interface.md, Prometheus.
+    /// Scrapes when lbd has received nothing for longer than its ring holds frames back.
+    ///
+    /// # Panics
+    /// When frames keep coming for 10 s.
     pub fn settled_metrics(&self) -> Metrics {
-        let (metrics, _) = wait_for("counters stand still", Duration::from_secs(5), || {
-            let first = self.metrics();
-            let second = self.metrics();
-            let received = "lbd_frames_received_total";
-            (first.value(received, &[]) == second.value(received, &[])).then_some(second)
+        let received = |metrics: &Metrics| metrics.value("lbd_frames_received_total", &[]);
+        let (mut last, mut since) = (self.metrics(), Instant::now());
+        wait_until("counters stand still", Duration::from_secs(10), || {
+            let now = self.metrics();
+            if received(&now) != received(&last) {
+                since = Instant::now();
+            }
+            last = now;
+            since.elapsed() > Duration::from_millis(100)
         });
-        metrics
+        last
     }
 
     /// kill -9.

@@ -53,11 +53,12 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// `reals` real servers that serve, and lbd with `conf`, ready.
+    /// `reals` real servers that serve, and lbd with `conf`, ready, its VIPs announced.
     pub fn new(reals: u8, offloads: Offloads, conf: &Conf) -> Stage {
         let mut stage = Stage::before_lbd(reals, offloads, conf);
         stage.lbd.spawn();
         stage.lbd.wait_ready();
+        stage.lbd.wait_announced();
         stage
     }
 

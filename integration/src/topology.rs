@@ -179,6 +179,9 @@ impl Default for Wire {
 }
 
 fn bring_up(netns: &Netns, v4: IpAddr, v6: IpAddr) {
+    // While a link-local address is being asked for (a second or two), the kernel sends no
+    // neighbour solicitations of its own accord.
+    netns.sysctl("ipv6.conf.eth0.dad_transmits", "0");
     netns.ip(&format!("addr add {v4}/24 dev eth0"));
     netns.ip(&format!("addr add {v6}/64 dev eth0 nodad"));
     netns.ip("link set eth0 up");

@@ -4,7 +4,7 @@ use integration::client::{Identity, curl, request_within};
 use integration::conf::Conf;
 use integration::netns::Netns;
 use integration::stage::{Stage, vip, web};
-use integration::topology::{CLIENT, LB, LB_MAC, Offloads};
+use integration::topology::{CLIENT, LB, LB_MAC, Offloads, VIP};
 use integration::{figure, isolated_within, wait::wait_for};
 use std::time::{Duration, Instant};
 
@@ -21,9 +21,14 @@ fn t58_traffic_is_back_after_the_interface_went_down_and_up() {
     isolated_within(Duration::from_secs(90), || {
         let stage = Stage::new(2, Offloads::Defaults, &Conf::one(web(2)));
         let pid = stage.lbd.pid();
+        // The client's own timers for an address it lost sight of are not what is measured.
+        stage
+            .switch
+            .cl
+            .ip(&format!("neigh replace {VIP} lladdr {LB_MAC} dev eth0"));
         assert_eq!(stage.curl(10).len(), 10);
         let mut longest = Duration::ZERO;
-        for round in 0..20 {
+        for round in 0..50 {
             // By turns the interface itself and the cable.
             let (netns, port) = match round % 2 {
                 0 => (&stage.switch.lb, "eth0"),
@@ -36,7 +41,7 @@ fn t58_traffic_is_back_after_the_interface_went_down_and_up() {
             longest = longest.max(served_again(&stage.switch.cl));
         }
         figure(
-            "T58 back after down and up, longest of 20",
+            "T58 back after down and up, longest of 50",
             format!("{longest:.2?}"),
         );
         assert!(longest <= Duration::from_secs(1), "{longest:?}");
