@@ -12,6 +12,7 @@ package_of() {
         cc) echo gcc ;;
         ip) echo iproute2 ;;
         nft) echo nftables ;;
+        ping) echo iputils-ping ;;
         promtool) echo prometheus ;;
         systemd-analyze) echo systemd ;;
         setpriv | unshare | nsenter) echo util-linux ;;

@@ -8,12 +8,12 @@ use lbcore::api::{
     CheckView, DriftView, EngineView, FramesView, InterfaceView, LastReload, RealView, ServiceView,
     StatusView, Timestamp, VipView,
 };
-use lbcore::config::{self, Admin};
+use lbcore::config::{self, Admin, Announce};
 use lbcore::flow::Eviction;
 use lbcore::id::RealId;
 use lbcore::net::MacAddr;
 use lbcore::service::{Member, RealState, Service, ServiceState, ServiceTable, Serving};
-use lbcore::vip::VipState;
+use lbcore::vip::{Hold, VipState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
@@ -323,7 +323,27 @@ impl Reconciler {
                 }
             }
         }
+        for (vip, hold) in &self.world.overrides.vips {
+            let running = match hold {
+                Hold::Default => continue,
+                // What the file says anyhow.
+                Hold::Take if self.announce_of(*vip) == Some(Announce::Always) => continue,
+                Hold::Take => "taken",
+                Hold::Release => "released",
+            };
+            drift.push(DriftView {
+                key: format!("vip[{vip}]"),
+                file: "as announce says".to_owned(),
+                running: running.to_owned(),
+            });
+        }
         drift
+    }
+
+    /// What the first service of a VIP says of announcing it.
+    fn announce_of(&self, vip: IpAddr) -> Option<Announce> {
+        let mut services = self.world.services();
+        Some(services.find(|s| s.vips.contains(&vip))?.announce)
     }
 
     fn warnings(&self, table: &ServiceTable) -> Vec<String> {

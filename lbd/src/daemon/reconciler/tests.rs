@@ -3,7 +3,7 @@
 use super::super::persist::Overrides;
 use super::*;
 use crate::control::Peer;
-use lbcore::api::{RealChange, RealRef, Request, Response, ServiceRef};
+use lbcore::api::{RealChange, RealRef, Request, Response, ServiceRef, VipVerb};
 use lbcore::flow::FlowTable;
 use lbcore::load::Weightiness::Active;
 use lbcore::service::ServiceTable;
@@ -107,6 +107,22 @@ impl Rig {
         self.save_and(text, trigger).await.unwrap()
     }
 
+    async fn ask(&mut self, request: Request) -> Response {
+        let (reply, answer) = oneshot::channel();
+        let peer = Peer {
+            uid: 0,
+            pid: 1,
+            groups: Vec::new(),
+        };
+        let ask = Ask::Request {
+            request,
+            peer,
+            reply,
+        };
+        self.me.answer(ask).await;
+        answer.await.unwrap().unwrap()
+    }
+
     fn table(&self) -> Arc<ServiceTable> {
         self.me.live.table()
     }
@@ -180,7 +196,6 @@ async fn a_renamed_service_keeps_its_flows() {
 #[tokio::test]
 async fn a_command_outlives_reloads_until_the_file_changes_that_key() {
     let mut rig = Rig::new(&web(&[1, 2])).await;
-    let (reply, answer) = oneshot::channel();
     let request = Request::SetReal {
         service: ServiceRef::Name("web".to_owned()),
         real: RealRef("rs1".to_owned()),
@@ -189,19 +204,8 @@ async fn a_command_outlives_reloads_until_the_file_changes_that_key() {
             ..RealChange::default()
         },
     };
-    let peer = Peer {
-        uid: 0,
-        pid: 1,
-        groups: Vec::new(),
-    };
-    rig.me
-        .answer(Ask::Request {
-            request,
-            peer,
-            reply,
-        })
-        .await;
-    assert!(matches!(answer.await, Ok(Ok(Response::Changed(_)))));
+    let answer = rig.ask(request).await;
+    assert!(matches!(answer, Response::Changed(_)));
     let weight = |rig: &Rig| rig.table().services[0].members[0].weight;
     assert_eq!(weight(&rig), 7);
     let (kept, _) = rig.me.places.load_overrides();
@@ -224,4 +228,15 @@ async fn snapshot_guard_and_filter_are_whole_before_anything_runs() {
         rig.me.out.vips.borrow().vips.is_empty(),
         "announced once the guard is in force"
     );
+}
+
+#[tokio::test]
+async fn a_released_vip_is_told_until_it_is_taken_back() {
+    let mut rig = Rig::new(&web(&[1])).await;
+    let vip: std::net::IpAddr = "192.0.2.10".parse().unwrap();
+    for (verb, told) in [(VipVerb::Release, 1), (VipVerb::Take, 0)] {
+        let answer = rig.ask(Request::Vip { vip, verb }).await;
+        assert!(matches!(answer, Response::Vip(_)));
+        assert_eq!(rig.me.status().drift.len(), told, "{verb}");
+    }
 }
