@@ -14,6 +14,7 @@ pub mod packet_socket;
 pub mod peer;
 pub mod rlimit;
 pub mod shared_file;
+pub mod transparent;
 
 use std::io;
 
