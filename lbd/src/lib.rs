@@ -3,13 +3,14 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | 0 | [`sys`] (the only unsafe), [`live`] |
+//! | 0 | [`sys`] (the only unsafe), [`live`], [`nft`] |
 //! | 1 | [`io`], [`probe`], [`link`], [`neigh`], [`guard`], [`vip`] |
 //! | 2 | [`dataplane`], [`control`] |
 //! | 3 | [`daemon`] |
 
 pub mod live;
 pub mod log;
+pub mod nft;
 #[allow(unsafe_code)]
 pub mod sys;
 

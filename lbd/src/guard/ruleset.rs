@@ -1,5 +1,6 @@
 //! What should be guarded, and the text that makes `nft` do so.
 
+use super::TABLE;
 use lbcore::net::ServiceKey;
 use std::fmt::Write;
 
@@ -34,8 +35,7 @@ const PRIORITY: i32 = -300;
 /// One file for `nft -f`: the table as `plan` wants it on the `existing` ones of its interfaces,
 /// in place of whatever stood there, in one transaction. Without endpoints: no table.
 pub fn ruleset(plan: &GuardPlan, existing: &[String]) -> String {
-    // Adding first makes the delete succeed when there is no table yet.
-    let mut text = String::from("add table netdev lbd\ndelete table netdev lbd\n");
+    let mut text = TABLE.removal();
     if plan.endpoints.is_empty() {
         return text;
     }

@@ -1,7 +1,6 @@
 //! The text, then the real thing in namespaces: a client's namespace, and the balancer's with the
 //! VIP on `lo`, so that its stack would answer.
 
-use super::news::Reader;
 use super::*;
 use crate::live::event::{Event, Link};
 use crate::sys::netns::{Netns, ip};
@@ -84,46 +83,6 @@ fn a_name_that_nft_cannot_be_told_is_left_out() {
         vec![key("192.0.2.10", 53, Protocol::Udp)],
     );
     assert!(!ruleset(&plan, &[evil]).contains("chain"));
-}
-
-#[test]
-fn news_of_other_tables_is_no_news() {
-    let mut reader = Reader::default();
-    assert!(reader.read(&[1, 2, 3]).is_empty());
-    let message = |kind: u16, body: &[u8]| {
-        let mut bytes = (16 + body.len() as u32).to_ne_bytes().to_vec();
-        bytes.extend((10 << 8 | kind).to_ne_bytes());
-        bytes.extend([0; 10]);
-        bytes.extend(body);
-        bytes
-    };
-    let table = |family: u8, name: &[u8; 4]| {
-        let mut body = vec![family, 0, 0, 0];
-        body.extend(8u16.to_ne_bytes());
-        body.extend(1u16.to_ne_bytes());
-        body.extend(name);
-        message(2, &body)
-    };
-    let mut end = vec![0, 0, 0, 0];
-    end.extend([8, 0, 2, 0, 0, 0, 0, 7, 8, 0, 3, 0]);
-    end.extend(b"nft\0");
-    let end = message(15, &end);
-    assert!(
-        reader
-            .read(&[table(5, b"abc\0"), end.clone()].concat())
-            .is_empty()
-    );
-    assert!(
-        reader
-            .read(&[table(2, b"lbd\0"), end.clone()].concat())
-            .is_empty()
-    );
-    assert!(
-        reader.read(&table(5, b"lbd\0")).is_empty(),
-        "told only when the transaction ends"
-    );
-    assert_eq!(reader.read(&end), ["nft (pid 7)"]);
-    assert!(reader.read(&end).is_empty());
 }
 
 /// A client at 192.0.2.1 and 2001:db8::1, and a balancer at .5 and ::5 that has the VIPs on `lo`.
@@ -289,7 +248,7 @@ fn refusals_are_words() {
             .await
             .expect_err("nonsense")
     });
-    if !matches!(error, GuardError::Missing) {
+    if !matches!(error, NftError::Missing) {
         assert!(error.to_string().contains("syntax error"), "{error}");
         assert!(!error.to_string().contains('\n'), "{error}");
     }
@@ -317,7 +276,7 @@ async fn until(state: &mut channel::Receiver<GuardState>, is_so: impl FnMut(&Gua
 async fn listed(is_so: impl Fn(Option<&str>) -> bool) -> Duration {
     let since = Instant::now();
     loop {
-        let listing = nft::list().await.expect("listed");
+        let listing = TABLE.list().await.expect("listed");
         if is_so(listing.as_deref()) {
             return since.elapsed();
         }

@@ -1,6 +1,6 @@
 //! Running the `nft` binary: text in, text out, its refusals in words.
 
-use super::GuardError;
+use super::{NftError, Table};
 use std::io::ErrorKind;
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -14,7 +14,10 @@ const BINARIES: [&str; 3] = ["nft", "/usr/sbin/nft", "/sbin/nft"];
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Checks `text`, then loads it in one transaction.
-pub(super) async fn load(text: &str) -> Result<(), GuardError> {
+///
+/// # Errors
+/// Nothing was changed.
+pub async fn load(text: &str) -> Result<(), NftError> {
     for arguments in [&["-c", "-f", "-"][..], &["-f", "-"]] {
         let output = run(arguments, text).await?;
         if !output.status.success() {
@@ -24,19 +27,23 @@ pub(super) async fn load(text: &str) -> Result<(), GuardError> {
     Ok(())
 }
 
-/// The guard's table as `nft` lists it, without counters' values; `None` if there is none.
-pub(super) async fn list() -> Result<Option<String>, GuardError> {
-    let output = run(&["-s", "list", "table", "netdev", "lbd"], "").await?;
+pub(super) async fn list(table: Table) -> Result<Option<String>, NftError> {
+    let name = table.to_string();
+    let arguments: Vec<&str> = ["-s", "list", "table"]
+        .into_iter()
+        .chain(name.split(' '))
+        .collect();
+    let output = run(&arguments, "").await?;
     if output.status.success() {
         return Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned()));
     }
     match refusal(&output) {
-        GuardError::Refused(words) if words.contains("No such file") => Ok(None),
+        NftError::Refused(words) if words.contains("No such file") => Ok(None),
         other => Err(other),
     }
 }
 
-fn refusal(output: &Output) -> GuardError {
+fn refusal(output: &Output) -> NftError {
     let words = String::from_utf8_lossy(&output.stderr);
     // The first line says what is wrong; the others quote the text with a caret.
     let words = words
@@ -46,13 +53,13 @@ fn refusal(output: &Output) -> GuardError {
         .trim()
         .to_owned();
     if words.contains("Operation not permitted") || words.contains("must be root") {
-        GuardError::NotPermitted(words)
+        NftError::NotPermitted(words)
     } else {
-        GuardError::Refused(words)
+        NftError::Refused(words)
     }
 }
 
-async fn run(arguments: &[&str], input: &str) -> Result<Output, GuardError> {
+async fn run(arguments: &[&str], input: &str) -> Result<Output, NftError> {
     for binary in BINARIES {
         let spawned = Command::new(binary)
             .args(arguments)
@@ -76,7 +83,7 @@ async fn run(arguments: &[&str], input: &str) -> Result<Output, GuardError> {
             child.wait_with_output().await
         };
         let answered = tokio::time::timeout(PATIENCE, talk).await;
-        return Ok(answered.map_err(|_| GuardError::TimedOut(PATIENCE))??);
+        return Ok(answered.map_err(|_| NftError::TimedOut(PATIENCE))??);
     }
-    Err(GuardError::Missing)
+    Err(NftError::Missing)
 }
