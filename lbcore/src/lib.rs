@@ -9,7 +9,7 @@
 //! | floor | rooms |
 //! |---|---|
 //! | 0 | [`id`], [`time`], [`load`], [`net`] |
-//! | 1 | [`flow`], [`sched`], [`health`], [`vip`] |
+//! | 1 | [`flow`], [`sched`], [`session`], [`health`], [`vip`] |
 //! | 2 | [`config`] |
 //! | 3 | [`service`] |
 //! | 4 | [`director`], [`api`] |
@@ -23,6 +23,7 @@ pub mod time;
 pub mod flow;
 pub mod health;
 pub mod sched;
+pub mod session;
 pub mod vip;
 
 pub mod config;
