@@ -45,6 +45,17 @@ impl Loads {
         self.cell(real, kind).fetch_add(1, Relaxed);
     }
 
+    /// Counts a flow in, unless `real` has `max` of them already (0: no bound). False: it has.
+    pub fn add_below(&self, real: RealId, max: u32) -> bool {
+        let cell = self.cell(real, Weightiness::Active);
+        if max == 0 {
+            cell.fetch_add(1, Relaxed);
+            return true;
+        }
+        cell.fetch_update(Relaxed, Relaxed, |n| (n < max).then_some(n + 1))
+            .is_ok()
+    }
+
     /// Counts a flow out. Never wraps below zero: a count that a damaged table made wrong heals
     /// at the next recount instead of turning a real away for ever.
     pub fn sub(&self, real: RealId, kind: Weightiness) {

@@ -39,15 +39,15 @@ fn table(key: &HashKey) -> ServiceTable {
     for service in &config.services {
         let mut reals = Vec::new();
         for (i, real) in (21u8..).zip(&service.reals) {
-            let (id, epoch) = registry
-                .real(&service.name, real.address, 0)
-                .expect("an id");
+            let (id, epoch) = registry.real(&service.name, real.place()).expect("an id");
             let mac = MacAddr(2, 0, 0, 0, 1, i);
             reals.push(RealInput {
                 id,
                 epoch,
                 name: real.name.clone(),
                 address: real.address,
+                port: real.port,
+                max_connections: real.max_connections,
                 weight: 1,
                 admin: real.admin,
                 backup: false,

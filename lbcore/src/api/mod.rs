@@ -4,7 +4,6 @@
 
 mod error;
 mod explain;
-mod prefix;
 mod request;
 mod response;
 pub mod route;
@@ -12,9 +11,9 @@ mod text;
 mod timestamp;
 mod view;
 
+pub use crate::net::Prefix;
 pub use error::{ApiError, ErrorBody, ErrorCode};
 pub use explain::{CandidateView, ExplainView, FlowFound, Verdict};
-pub use prefix::Prefix;
 pub use request::{
     FlowFilter, MAX_FLOWS_LISTED, RealChange, RealRef, Request, ServiceRef, VipVerb,
 };

@@ -4,7 +4,7 @@ use super::written::{Keys, check, lbd, network, real, service};
 use super::{Config, Real, Service};
 use std::collections::HashMap;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// The changes from one configuration to another; empty where both say the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -125,7 +125,7 @@ impl Diff {
     }
 }
 
-/// What `new` changes of `old`. Services are the same by name, reals by address, checks by order.
+/// What `new` changes of `old`. Services are the same by name, reals by address and port, checks by order.
 pub fn diff(old: &Config, new: &Config) -> Diff {
     let mut diff = Diff {
         changes: Vec::new(),
@@ -179,11 +179,16 @@ fn one_service(diff: &mut Diff, old: &Service, new: &Service) {
         );
     }
 
-    let before: HashMap<IpAddr, &Real> =
-        old.reals.iter().map(|real| (real.address, real)).collect();
-    let after: HashMap<IpAddr, &Real> = new.reals.iter().map(|real| (real.address, real)).collect();
+    let by_place = |service: &'_ Service| -> HashMap<SocketAddr, Real> {
+        let placed = service
+            .reals
+            .iter()
+            .map(|real| (real.place(), real.clone()));
+        placed.collect()
+    };
+    let (before, after) = (by_place(old), by_place(new));
     for added in &new.reals {
-        match before.get(&added.address) {
+        match before.get(&added.place()) {
             Some(old) => diff.keys(
                 &format!("{path}.real[{}]", added.name),
                 real(old),
@@ -199,7 +204,7 @@ fn one_service(diff: &mut Diff, old: &Service, new: &Service) {
     for removed in old
         .reals
         .iter()
-        .filter(|real| !after.contains_key(&real.address))
+        .filter(|real| !after.contains_key(&real.place()))
     {
         diff.changes.push(Change::RealRemoved {
             service: new.name.clone(),

@@ -77,12 +77,9 @@ pub(super) const SERVICE: Shape = Shape {
         "fragments",
         "check",
         "real",
+        "proxy",
     ],
-    later: &[
-        ("slow_start", "0s"),
-        ("max_new_flows_per_source", "0"),
-        ("proxy", ""),
-    ],
+    later: &[("slow_start", "0s"), ("max_new_flows_per_source", "0")],
 };
 
 pub(super) const CHECK: Shape = Shape {
@@ -130,12 +127,28 @@ pub(super) const REAL: Shape = Shape {
         "mac",
         "interface",
         "backup",
+        "max_connections",
     ],
-    later: &[("max_connections", "0")],
+    later: &[],
+};
+
+pub(super) const PROXY: Shape = Shape {
+    header: "[service.proxy]",
+    keys: &[
+        "source",
+        "send_proxy",
+        "accept_proxy",
+        "trusted_sources",
+        "connect_timeout",
+        "retries",
+        "max_connections",
+        "max_connections_per_source",
+    ],
+    later: &[],
 };
 
 /// Sections a stray key may have been meant for, most likely first.
-const SECTIONS: [&Shape; 5] = [&SERVICE, &REAL, &CHECK, &NETWORK, &LBD];
+const SECTIONS: [&Shape; 6] = [&SERVICE, &REAL, &CHECK, &PROXY, &NETWORK, &LBD];
 
 /// Words of other balancers for our keys.
 const OTHER_WORDS: &[(&str, &str)] = &[

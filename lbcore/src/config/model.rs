@@ -1,6 +1,6 @@
 //! The validated configuration. Only this can be applied; only `validate` makes it.
 
-use crate::net::{Addr, MacAddr, Protocol, ServiceKey};
+use crate::net::{Addr, MacAddr, Prefix, Protocol, ServiceKey};
 use crate::sched;
 pub use crate::vip::Announce;
 use serde::{Deserialize, Serialize};
@@ -128,6 +128,8 @@ pub struct Service {
     pub announce: Announce,
     /// Real of last resort.
     pub sorry: Option<IpAddr>,
+    /// `[service.proxy]`; its defaults where it is not written or the mode is another.
+    pub proxy: Proxy,
     /// A real is up when all pass; empty = unchecked.
     pub checks: Vec<Check>,
     /// In file order.
@@ -140,6 +142,64 @@ pub struct Service {
 pub enum Mode {
     /// Direct routing: only the two MAC addresses of a frame change.
     Dr,
+    /// Transparent proxy: lbd ends the client's connection and dials the real itself.
+    Tproxy,
+}
+
+/// `[service.proxy]`: how a tproxy service speaks to its clients and its reals.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Proxy {
+    /// The address reals are dialled from.
+    pub source: Source,
+    /// Tells the real the client's address.
+    pub send_proxy: SendProxy,
+    /// Clients (balancers in front of us) begin with a PROXY protocol header.
+    pub accept_proxy: bool,
+    /// From whom such a header is believed; empty unless `accept_proxy`.
+    pub trusted_sources: Vec<Prefix>,
+    /// A real that takes longer to accept is given up.
+    pub connect_timeout: Duration,
+    /// Other reals tried before the client is refused.
+    pub retries: u32,
+    /// Connections, or udp sessions, at once; 0 = no bound of its own.
+    pub max_connections: u32,
+    /// Connections, or udp sessions, of one client address at once; 0 = no bound.
+    pub max_connections_per_source: u32,
+}
+
+/// `source`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The real sees the client's own address.
+    Client,
+    /// The real sees this host's.
+    OwnAddress,
+}
+
+/// `send_proxy`: the PROXY protocol's version (HAProxy, proxy-protocol.txt).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendProxy {
+    /// No header.
+    Off,
+    /// A line of text; tcp only.
+    V1,
+    /// Binary.
+    V2,
+}
+
+impl Default for Proxy {
+    fn default() -> Self {
+        Proxy {
+            source: Source::Client,
+            send_proxy: SendProxy::Off,
+            accept_proxy: false,
+            trusted_sources: Vec::new(),
+            connect_timeout: Duration::from_secs(3),
+            retries: 2,
+            max_connections: 0,
+            max_connections_per_source: 0,
+        }
+    }
 }
 
 /// `admin` of a service or a real: the operator's wish.
@@ -283,6 +343,8 @@ pub struct Real {
     pub labels: BTreeMap<String, String>,
     /// Its own address.
     pub address: IpAddr,
+    /// The port it is dialled at; `None`: the one the client dialled. Mode tproxy only.
+    pub port: Option<u16>,
     /// 0-256; 0 = no new flows.
     pub weight: u16,
     /// Operator's wish.
@@ -293,4 +355,14 @@ pub struct Real {
     pub interface: Option<String>,
     /// Serves only when no other real is up.
     pub backup: bool,
+    /// Connections, or udp sessions, at once; 0 = no bound. Mode tproxy only.
+    pub max_connections: u32,
+}
+
+impl Real {
+    /// What tells it from other reals of its service, across reloads and between peers: its
+    /// address, and its port where it has one of its own (else 0).
+    pub fn place(&self) -> SocketAddr {
+        SocketAddr::new(self.address, self.port.unwrap_or(0))
+    }
 }

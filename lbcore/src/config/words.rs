@@ -2,7 +2,9 @@
 
 use super::faults::Fault;
 use super::keys::closest;
-use super::model::{Admin, Announce, EngineChoice, LogFormat, Mode, OnDead, Track, Via};
+use super::model::{
+    Admin, Announce, EngineChoice, LogFormat, Mode, OnDead, SendProxy, Source, Track, Via,
+};
 use super::value::{quote, string};
 use crate::net::Protocol;
 use crate::sched::Kind;
@@ -21,8 +23,22 @@ pub(super) const PROTOCOL: Words<Protocol> = Words {
 };
 
 pub(super) const MODE: Words<Mode> = Words {
-    known: &[("dr", Mode::Dr)],
-    later: &["tproxy"],
+    known: &[("dr", Mode::Dr), ("tproxy", Mode::Tproxy)],
+    later: &[],
+};
+
+pub(super) const SOURCE: Words<Source> = Words {
+    known: &[("client", Source::Client), ("self", Source::OwnAddress)],
+    later: &[],
+};
+
+pub(super) const SEND_PROXY: Words<SendProxy> = Words {
+    known: &[
+        ("off", SendProxy::Off),
+        ("v1", SendProxy::V1),
+        ("v2", SendProxy::V2),
+    ],
+    later: &[],
 };
 
 pub(super) const SCHEDULER: Words<Kind> = Words {

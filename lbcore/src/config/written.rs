@@ -1,7 +1,7 @@
 //! A configuration written out, key by key, to compare two and to tell what differs.
 
 use super::words;
-use super::{Check, CheckKind, HttpCheck, Lbd, Network, Real, Service};
+use super::{Check, CheckKind, HttpCheck, Lbd, Network, Proxy, Real, Service};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -117,10 +117,11 @@ pub(super) fn service(service: &Service) -> Keys {
         min_healthy,
         announce,
         sorry,
+        proxy,
         checks: _,
         reals: _,
     } = service;
-    vec![
+    let mut keys = vec![
         ("description", format!("{description:?}")),
         ("labels", map(labels)),
         ("vip", list(vips)),
@@ -137,6 +138,37 @@ pub(super) fn service(service: &Service) -> Keys {
         ("min_healthy", min_healthy.to_string()),
         ("announce", words::ANNOUNCE.word(*announce).to_owned()),
         ("sorry", or(*sorry, "none")),
+    ];
+    keys.extend(self::proxy(proxy));
+    keys
+}
+
+fn proxy(proxy: &Proxy) -> Keys {
+    let Proxy {
+        source,
+        send_proxy,
+        accept_proxy,
+        trusted_sources,
+        connect_timeout,
+        retries,
+        max_connections,
+        max_connections_per_source,
+    } = proxy;
+    vec![
+        ("proxy.source", words::SOURCE.word(*source).to_owned()),
+        (
+            "proxy.send_proxy",
+            words::SEND_PROXY.word(*send_proxy).to_owned(),
+        ),
+        ("proxy.accept_proxy", accept_proxy.to_string()),
+        ("proxy.trusted_sources", list(trusted_sources)),
+        ("proxy.connect_timeout", time(*connect_timeout)),
+        ("proxy.retries", retries.to_string()),
+        ("proxy.max_connections", max_connections.to_string()),
+        (
+            "proxy.max_connections_per_source",
+            max_connections_per_source.to_string(),
+        ),
     ]
 }
 
@@ -201,11 +233,13 @@ pub(super) fn real(real: &Real) -> Keys {
         description,
         labels,
         address: _,
+        port: _,
         weight,
         admin,
         mac,
         interface,
         backup,
+        max_connections,
     } = real;
     vec![
         ("name", name.clone()),
@@ -216,5 +250,6 @@ pub(super) fn real(real: &Real) -> Keys {
         ("mac", or(*mac, "learned")),
         ("interface", or(interface.as_ref(), "by route")),
         ("backup", backup.to_string()),
+        ("max_connections", max_connections.to_string()),
     ]
 }

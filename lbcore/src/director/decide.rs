@@ -2,7 +2,7 @@
 //! Nothing is changed here.
 
 use super::{DropReason, Verdict};
-use crate::config::Track;
+use crate::config::{Mode, Track};
 use crate::flow::{Coarse, Entry, FlowTable, Slot, State};
 use crate::id::{MAX_SERVICES, RealId, ServiceId};
 use crate::load::Loads;
@@ -220,6 +220,10 @@ pub fn decide_subject(subject: &Subject, view: &View<'_>, now: Tick) -> Decision
     let Some((index, service)) = view.table.service(&key.service) else {
         return Decision::new(Verdict::Pass);
     };
+    if service.mode != Mode::Dr {
+        // The host's stack brings it to the proxy's own sockets.
+        return Decision::new(Verdict::Pass);
+    }
     let hash = view.table.key.flow(key);
     let ask = Ask {
         view,

@@ -1,16 +1,18 @@
-//! The director: a frame comes in, a verdict comes out.
+//! The director: a frame comes in, a verdict comes out; a client calls, a real is named.
 //!
 //! In two steps, so that none of its users can lie about another: [`decide`] looks and changes
 //! nothing; [`commit`] writes the decision to the flow table, the counts and the frame. Engines do
 //! both; `explain`, `replay` and the simulator call the same `decide`.
 
 mod commit;
+mod connect;
 mod counters;
 mod decide;
 mod flood;
 mod verdict;
 
 pub use commit::{Done, commit};
+pub use connect::{Caller, Connect, Unconnected, connect};
 pub use counters::{Counters, InterfaceTally, MAX_INTERFACES, Tally};
 pub use decide::{Chosen, Cursors, Decision, Memory, Met, View, decide, decide_subject};
 pub use flood::Flood;

@@ -9,6 +9,7 @@ mod ipv6;
 mod key;
 mod meta;
 pub mod packet;
+mod prefix;
 pub mod rewrite;
 mod transport;
 
@@ -16,3 +17,4 @@ pub use addr::Addr;
 pub use key::{FlowHash, FlowKey, HashKey, Protocol, ServiceKey};
 pub use meta::{FrameMeta, VlanTag};
 pub use pnet_base::MacAddr;
+pub use prefix::Prefix;

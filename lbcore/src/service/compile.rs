@@ -1,8 +1,8 @@
 //! Configuration + health + neighbours + drains + weights -> the next snapshot.
 
 use super::judge::{self, Health, Known, RealState, Rung, Serving, Way};
-use super::table::{FlowFate, Interface, Member, Path, Real, Service, ServiceTable, WhyNot};
-use crate::config::{self, Admin};
+use super::table::{Dial, FlowFate, Interface, Member, Path, Real, Service, ServiceTable, WhyNot};
+use crate::config::{self, Admin, Mode};
 use crate::flow::Timeouts;
 use crate::id::{Epoch, RealId, ServiceId};
 use crate::net::{Addr, HashKey};
@@ -24,6 +24,10 @@ pub struct RealInput {
     pub name: String,
     /// Its own address.
     pub address: IpAddr,
+    /// The port it is dialled at, where it has one of its own (mode tproxy).
+    pub port: Option<u16>,
+    /// Connections it takes at once (mode tproxy); 0 = any number.
+    pub max_connections: u32,
     /// Weight in force: configured, or the operator's.
     pub weight: u16,
     /// Operator's wish in force.
@@ -172,7 +176,7 @@ fn add_service(
             weight: real.weight,
             backup: real.backup,
             sorry: real.sorry,
-            has_path: judged.path.is_some(),
+            has_path: judged.path.is_some() || real.way == Way::Routed,
             failed: judge::failed(judged.state, real.health, &real.way),
             last_good: real.last_good,
         })
@@ -207,18 +211,28 @@ fn add_service(
             takes_new: candidate || !judged.state.leaves(),
             fate,
             path: judged.path,
+            dial: Dial {
+                address: real.address,
+                port: real.port,
+                max_connections: real.max_connections,
+            },
         });
         members.push(member(real, judged, why_not));
     }
     let keys: Vec<_> = config.keys().collect();
     for key in &keys {
         table.by_key.insert(*key, index);
-        table.vips.insert(key.vip);
+        if config.mode == Mode::Dr {
+            table.vips.insert(key.vip);
+        }
     }
     table.services.push(Service {
         id: input.id,
         name: Arc::from(config.name.as_str()),
         keys,
+        mode: config.mode,
+        proxy: Arc::new(config.proxy.clone()),
+        idle_timeout: config.idle_timeout,
         state: judge::service_state(serving, &rungs),
         serving,
         track: config.track,
@@ -243,7 +257,7 @@ fn judge_one(real: &RealInput, service_admin: Admin, interfaces: &[Interface]) -
     let place = match &real.way {
         Way::Known { ifindex, mac } => Some((*ifindex, *mac)),
         Way::Silent { last, .. } => *last,
-        Way::Unknown | Way::Unreachable(_) => None,
+        Way::Unknown | Way::Unreachable(_) | Way::Routed => None,
     };
     let path = place.and_then(|(ifindex, dst)| {
         let interface = interfaces.iter().find(|i| i.ifindex == ifindex)?;
@@ -269,7 +283,7 @@ fn candidates(reals: &[RealInput], why_not: &[Option<WhyNot>]) -> Vec<Candidate>
             real: real.id,
             identity: Identity {
                 address: Addr::from(real.address),
-                port: 0,
+                port: real.port.unwrap_or(0),
             },
             weight: real.weight,
         })
@@ -282,6 +296,7 @@ fn member(real: &RealInput, judged: Judged, why_not: Option<WhyNot>) -> Member {
         epoch: real.epoch,
         name: real.name.clone(),
         address: real.address,
+        port: real.port,
         state: judged.state,
         reason: judged.reason,
         weight: real.weight,

@@ -68,15 +68,18 @@ impl World {
     fn real(&mut self, service: &config::Service, real: &config::Real, sorry: bool) -> RealInput {
         let (id, epoch) = self
             .registry
-            .real(&service.name, real.address, 0)
+            .real(&service.name, real.place())
             .expect("an id");
         let last_byte = match real.address {
             std::net::IpAddr::V4(a) => a.octets()[3],
             std::net::IpAddr::V6(a) => a.octets()[15],
         };
-        let known = Way::Known {
-            ifindex: IFINDEX,
-            mac: Self::mac(last_byte),
+        let known = match service.mode {
+            config::Mode::Dr => Way::Known {
+                ifindex: IFINDEX,
+                mac: Self::mac(last_byte),
+            },
+            config::Mode::Tproxy => Way::Routed,
         };
         let checked = if sorry { Health::Unchecked } else { Health::Up };
         RealInput {
@@ -84,6 +87,8 @@ impl World {
             epoch,
             name: real.name.clone(),
             address: real.address,
+            port: real.port,
+            max_connections: real.max_connections,
             weight: real.weight,
             admin: real.admin,
             backup: real.backup,

@@ -45,6 +45,8 @@ pub enum Way {
     },
     /// Direct routing cannot get there, in words.
     Unreachable(String),
+    /// Not asked: it is dialled by this host's routes (mode tproxy).
+    Routed,
 }
 
 /// A real's state, in `status`'s words.
@@ -202,7 +204,7 @@ pub(super) fn state(known: &Known<'_>) -> (RealState, String) {
             "waiting for its first check".to_owned(),
         ),
         (Health::Up, _) => (RealState::Up, known.health_reason.to_owned()),
-        (Health::Unchecked, Way::Known { .. } | Way::Unreachable(_)) => {
+        (Health::Unchecked, Way::Known { .. } | Way::Unreachable(_) | Way::Routed) => {
             (RealState::Unchecked, "no check configured".to_owned())
         }
     }

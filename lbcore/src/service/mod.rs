@@ -9,7 +9,7 @@ mod table;
 pub use compile::{Compiled, Inputs, RealInput, Rings, ServiceInput, compile};
 pub use judge::{Health, RealState, ServiceState, Serving, Way};
 pub use registry::{Exhausted, Registry};
-pub use table::{FlowFate, Interface, Member, Path, Real, Service, ServiceTable, WhyNot};
+pub use table::{Dial, FlowFate, Interface, Member, Path, Real, Service, ServiceTable, WhyNot};
 
 #[cfg(test)]
 pub(crate) mod fixture;

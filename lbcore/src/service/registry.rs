@@ -3,7 +3,7 @@
 use crate::id::{Epoch, MAX_REALS, MAX_SERVICES, RealId, ServiceId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 /// Gives ids to services (by name) and to reals (by service, address and port), and remembers
 /// them. A freed id is given away again only when no unused one is left, oldest first, and with
@@ -51,14 +51,9 @@ impl Registry {
         Ok(ServiceId(id))
     }
 
-    /// The id of one real in one service, made if it has none. `port` is 0 in direct routing.
-    pub fn real(
-        &mut self,
-        service: &str,
-        address: IpAddr,
-        port: u16,
-    ) -> Result<(RealId, Epoch), Exhausted> {
-        let at = SocketAddr::new(address, port);
+    /// The id of one real in one service, made if it has none. Its port is 0 unless it has one of
+    /// its own.
+    pub fn real(&mut self, service: &str, at: SocketAddr) -> Result<(RealId, Epoch), Exhausted> {
         if let Some(owned) = self.reals.get(service).and_then(|reals| reals.get(&at)) {
             return Ok((RealId(owned.id), Epoch::new(owned.epoch)));
         }
@@ -84,20 +79,17 @@ impl Registry {
     }
 
     /// The id of one real in one service, if it has one.
-    pub fn known_real(&self, service: &str, address: IpAddr, port: u16) -> Option<RealId> {
-        let owned = self
-            .reals
-            .get(service)?
-            .get(&SocketAddr::new(address, port))?;
+    pub fn known_real(&self, service: &str, at: SocketAddr) -> Option<RealId> {
+        let owned = self.reals.get(service)?.get(&at)?;
         Some(RealId(owned.id))
     }
 
     /// Forgets a real that has no flows left.
-    pub fn retire_real(&mut self, service: &str, address: IpAddr, port: u16) {
+    pub fn retire_real(&mut self, service: &str, at: SocketAddr) {
         let Some(reals) = self.reals.get_mut(service) else {
             return;
         };
-        if let Some(owned) = reals.remove(&SocketAddr::new(address, port)) {
+        if let Some(owned) = reals.remove(&at) {
             self.free_reals.push_back((owned.id, owned.epoch));
         }
         if reals.is_empty() {
@@ -126,13 +118,13 @@ impl Registry {
         }
     }
 
-    /// Every (service name, address, id, epoch) that is known.
-    pub fn reals(&self) -> impl Iterator<Item = (&str, IpAddr, RealId, Epoch)> {
+    /// Every (service name, place, id, epoch) that is known.
+    pub fn reals(&self) -> impl Iterator<Item = (&str, SocketAddr, RealId, Epoch)> {
         self.reals.iter().flat_map(|(service, reals)| {
             reals.iter().map(|(at, owned)| {
                 (
                     service.as_str(),
-                    at.ip(),
+                    *at,
                     RealId(owned.id),
                     Epoch::new(owned.epoch),
                 )
@@ -140,12 +132,12 @@ impl Registry {
         })
     }
 
-    /// Every (address, id) that is known of one service.
-    pub fn reals_of(&self, service: &str) -> impl Iterator<Item = (IpAddr, RealId)> + '_ {
+    /// Every (place, id) that is known of one service.
+    pub fn reals_of(&self, service: &str) -> impl Iterator<Item = (SocketAddr, RealId)> + '_ {
         self.reals
             .get(service)
             .into_iter()
-            .flat_map(|reals| reals.iter().map(|(at, owned)| (at.ip(), RealId(owned.id))))
+            .flat_map(|reals| reals.iter().map(|(at, owned)| (*at, RealId(owned.id))))
     }
 
     /// Names of all services that are known.

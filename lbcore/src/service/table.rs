@@ -1,15 +1,16 @@
 //! The snapshot: everything a packet's fate depends on beside the flow table, immutable once made.
 
 use super::judge::{RealState, ServiceState, Serving};
-use crate::config::Track;
+use crate::config::{Mode, Proxy, Track};
 use crate::flow::{Entry, Timeouts};
 use crate::id::{Epoch, RealId, ServiceId};
 use crate::net::{Addr, HashKey, MacAddr, ServiceKey};
 use crate::sched::{Kind, Ring, Scheduler};
 use crate::time::Tick;
 use hashbrown::{HashMap, HashSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// An interface VIP traffic arrives on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +36,24 @@ pub struct Path {
     pub dst: MacAddr,
 }
 
+/// How a real is dialled in mode tproxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dial {
+    /// Its own address.
+    pub address: IpAddr,
+    /// `None`: the port the client dialled.
+    pub port: Option<u16>,
+    /// Connections it takes at once; 0 = any number.
+    pub max_connections: u32,
+}
+
+impl Dial {
+    /// Where it is dialled for a client that dialled `port`.
+    pub fn to(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.address, self.port.unwrap_or(port))
+    }
+}
+
 /// What becomes of flows a real already has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlowFate {
@@ -57,8 +76,10 @@ pub struct Real {
     pub takes_new: bool,
     /// What becomes of its flows.
     pub fate: FlowFate,
-    /// How to get there; `None`: its MAC was never learned.
+    /// How frames get there; `None`: its MAC was never learned, or it is dialled.
     pub path: Option<Path>,
+    /// How it is dialled, in mode tproxy.
+    pub dial: Dial,
 }
 
 /// Why a real is not a candidate for new flows.
@@ -89,6 +110,8 @@ pub struct Member {
     pub name: String,
     /// Its own address.
     pub address: IpAddr,
+    /// The port it is dialled at, where it has one of its own.
+    pub port: Option<u16>,
     /// State.
     pub state: RealState,
     /// The state's reason, in words.
@@ -114,6 +137,12 @@ pub struct Service {
     pub name: Arc<str>,
     /// Every VIP:port/protocol it answers for.
     pub keys: Vec<ServiceKey>,
+    /// How traffic reaches its reals.
+    pub mode: Mode,
+    /// How it is proxied, in mode tproxy.
+    pub proxy: Arc<Proxy>,
+    /// A connection or session without traffic ends after this long.
+    pub idle_timeout: Duration,
     /// Its state.
     pub state: ServiceState,
     /// Who serves, and so why.
@@ -156,7 +185,7 @@ impl ServiceTable {
         Some((at, &self.services[at]))
     }
 
-    /// Whether any service has this VIP.
+    /// Whether any service in mode dr has this VIP.
     pub fn is_vip(&self, addr: &Addr) -> bool {
         self.vips.contains(addr)
     }

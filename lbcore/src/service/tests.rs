@@ -242,15 +242,15 @@ fn unchanged_candidates_keep_their_ring() {
 #[test]
 fn ids_are_stable_and_reused_last_with_another_epoch() {
     let mut registry = Registry::default();
-    let address = |n: u32| std::net::IpAddr::from(n.to_be_bytes());
-    let (first, epoch) = registry.real("web", address(1), 0).expect("an id");
-    assert_eq!(registry.real("web", address(1), 0), Ok((first, epoch)));
-    assert_ne!(registry.real("dns", address(1), 0).expect("an id").0, first);
-    registry.retire_real("web", address(1), 0);
-    let (second, _) = registry.real("web", address(2), 0).expect("an id");
+    let address = |n: u32| std::net::SocketAddr::new(n.to_be_bytes().into(), 0);
+    let (first, epoch) = registry.real("web", address(1)).expect("an id");
+    assert_eq!(registry.real("web", address(1)), Ok((first, epoch)));
+    assert_ne!(registry.real("dns", address(1)).expect("an id").0, first);
+    registry.retire_real("web", address(1));
+    let (second, _) = registry.real("web", address(2)).expect("an id");
     assert_ne!(second, first, "freed ids rest while unused ones are left");
     for n in 3.. {
-        let Ok((id, later)) = registry.real("web", address(n), 0) else {
+        let Ok((id, later)) = registry.real("web", address(n)) else {
             break;
         };
         if id == first {

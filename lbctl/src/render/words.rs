@@ -91,6 +91,7 @@ pub fn several(n: usize, one: &str) -> String {
 pub fn mode(mode: Mode) -> &'static str {
     match mode {
         Mode::Dr => "dr",
+        Mode::Tproxy => "tproxy",
     }
 }
 

@@ -70,11 +70,8 @@ fn wrong_values() -> impl Iterator<Item = (&'static str, &'static str, &'static 
 
 /// All cases as texts, each with the byte where its fault is.
 fn broken() -> Vec<(String, usize)> {
-    let values = wrong_values().map(|(section, key, value)| match key {
-        // Of a key of versions to come, the key itself is refused.
-        "max_connections" => with(section, &format!("{HERE}{key} = {value}")),
-        _ => with(section, &format!("{key} = {HERE}{value}")),
-    });
+    let values = wrong_values()
+        .map(|(section, key, value)| with(section, &format!("{key} = {HERE}{value}")));
     let lines = LINES.split("\n\n").map(|block| {
         let (section, lines) = block.split_once('\n').expect("a section and its lines");
         with(section, lines)

@@ -4,13 +4,14 @@ mod check;
 mod claims;
 mod daemon;
 mod http;
+mod proxy;
 mod real;
 mod service;
 mod syntax;
 
 use super::faults::{Fault, Faults};
 use super::keys::{LBD, NETWORK, SERVICE, TOP};
-use super::model::Config;
+use super::model::{Config, Mode};
 use super::raw::Section;
 use super::{Checked, ConfigError};
 use crate::id::{MAX_REALS, MAX_SERVICES};
@@ -99,7 +100,10 @@ fn file(top: &Section<'_>) -> Config {
             Fault::new("there is no [[service]]: lbd will forward nothing")
                 .help("this is a good start for `lbctl service add`"),
         ),
-        Some(first) if network.interfaces.is_empty() => {
+        Some(first)
+            if network.interfaces.is_empty()
+                && (services.is_empty() || services.iter().any(|s| s.mode == Mode::Dr)) =>
+        {
             let known = network_section.as_ref();
             // A wrong `interface` has been told already.
             if !known.is_some_and(|n| n.has("interface") || n.has("interfaces")) {

@@ -29,9 +29,19 @@ pub(super) fn real(
             reason: "a real is reached at an address of its own, besides the VIP",
         });
     }
-    if mode == Some(Mode::Dr) {
-        port(s, ports);
-    }
+    let bound = s.get("max_connections", value::connections);
+    let own_port = match mode {
+        Some(Mode::Dr) => {
+            port(s, ports);
+            dr_cannot(s, bound.as_ref());
+            None
+        }
+        Some(Mode::Tproxy) => {
+            tproxy_cannot(s);
+            s.get("port", value::port).map(|port| port.into_inner())
+        }
+        None => None,
+    };
     let name = s.get("name", value::real_name);
     if let (Some(name), Some(address)) = (&name, &address)
         && name
@@ -62,11 +72,13 @@ pub(super) fn real(
         description,
         labels,
         address: *address.get_ref(),
+        port: own_port,
         weight,
         admin,
         mac,
         interface,
         backup,
+        max_connections: bound.map_or(0, Spanned::into_inner),
     };
     Some((real, address))
 }
@@ -91,4 +103,25 @@ fn port(s: &Section<'_>, ports: &[Spanned<u16>]) {
     let fault = Fault::new(message)
         .help("leave `port` out, and let the real listen on the VIP's port: dr changes MAC addresses only");
     s.faults.error(port.span(), &s.path_of("port"), fault);
+}
+
+/// In mode dr nobody counts connections: packets of a full real have nowhere to wait.
+fn dr_cannot(s: &Section<'_>, bound: Option<&Spanned<u32>>) {
+    if let Some(bound) = bound.filter(|bound| *bound.get_ref() > 0) {
+        let fault = Fault::new("`max_connections` is for mode tproxy")
+            .help("in mode dr, give the real less weight, or let it refuse connections itself");
+        s.faults
+            .error(bound.span(), &s.path_of("max_connections"), fault);
+    }
+}
+
+/// In mode tproxy the host's routes find the real, as they find any other machine.
+fn tproxy_cannot(s: &Section<'_>) {
+    for key in ["mac", "interface"] {
+        if s.has(key) {
+            let fault = Fault::new(format!("`{key}` is for mode dr"))
+                .help("a proxied real is reached by this host's routes: leave it out");
+            s.faults.error(s.key_span(key), &s.path_of(key), fault);
+        }
+    }
 }

@@ -1,16 +1,16 @@
 //! `[[service]]`
 
 use super::super::faults::Fault;
-use super::super::keys::{CHECK, REAL};
+use super::super::keys::{CHECK, PROXY, REAL};
 use super::super::model::{Admin, Announce, Check, Mode, OnDead, Real, Service, Track};
 use super::super::raw::Section;
 use super::super::{value, words};
 use super::claims::{Claims, Machine};
-use super::{HOUR, check, real};
+use super::{HOUR, check, proxy, real};
 use crate::net::Protocol;
 use crate::sched;
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -61,6 +61,11 @@ pub(super) fn service(s: &Section<'_>, claims: &mut Claims) -> Option<Service> {
     let reals = reals(s, mode, &ports, claims);
     let checks = checks(s, &reals, claims);
     let min_healthy = min_healthy(s, reals.len());
+    let section = s.table("proxy", &PROXY);
+    let proxy = proxy::proxy(s, section.as_ref(), mode, protocol);
+    if mode == Some(Mode::Tproxy) {
+        proxy::families(s, &proxy, &vips, &reals);
+    }
 
     let idle = if protocol == Some(Protocol::Udp) {
         UDP_IDLE
@@ -81,7 +86,7 @@ pub(super) fn service(s: &Section<'_>, claims: &mut Claims) -> Option<Service> {
         dead_grace: s.get_or("dead_grace", seconds(0, HOUR), Duration::from_secs(10)),
         drain_timeout: s.get_or("drain_timeout", seconds(0, 7 * DAY), Duration::ZERO),
         idle_timeout: s.get_or("idle_timeout", seconds(1, 7 * DAY), idle),
-        track: track(s, protocol),
+        track: track(s, mode, protocol),
         min_healthy,
         announce: s.get_or("announce", |v| words::ANNOUNCE.read(v), Announce::Always),
         name: name?.into_inner(),
@@ -90,6 +95,7 @@ pub(super) fn service(s: &Section<'_>, claims: &mut Claims) -> Option<Service> {
         protocol: protocol?,
         mode: mode?,
         sorry: sorry.map(|sorry| sorry.into_inner()),
+        proxy,
         checks,
         reals,
     };
@@ -104,7 +110,7 @@ fn reals(
     claims: &mut Claims,
 ) -> Vec<Real> {
     let mut names: HashMap<String, usize> = HashMap::new();
-    let mut addresses: HashMap<IpAddr, usize> = HashMap::new();
+    let mut places: HashMap<SocketAddr, usize> = HashMap::new();
     let mut reals = Vec::new();
     for section in s.tables("real", &REAL) {
         let Some((real, address)) = real::real(&section, mode, ports, claims) else {
@@ -116,7 +122,7 @@ fn reals(
             address.span()
         };
         let line = s.faults.line(span.start);
-        if let Some(first) = addresses.get(&real.address) {
+        if let Some(first) = places.get(&real.place()) {
             let message = format!(
                 "{} is a real of this service already (line {first})",
                 real.address
@@ -132,7 +138,7 @@ fn reals(
             let fault = Fault::new(message).help("names are unique in their service");
             s.faults.error(span, &section.path_of("name"), fault);
         }
-        addresses.entry(real.address).or_insert(line);
+        places.entry(real.place()).or_insert(line);
         names.entry(real.name.clone()).or_insert(line);
         reals.push(real);
     }
@@ -154,13 +160,18 @@ fn checks(s: &Section<'_>, reals: &[Real], claims: &mut Claims) -> Vec<Check> {
 }
 
 /// Flows may go unremembered only where packets stand alone.
-fn track(s: &Section<'_>, protocol: Option<Protocol>) -> Track {
+fn track(s: &Section<'_>, mode: Option<Mode>, protocol: Option<Protocol>) -> Track {
     let Some(track) = s.get("track", |v| words::TRACK.read(v)) else {
         return Track::Flows;
     };
     if *track.get_ref() == Track::None && protocol == Some(Protocol::Tcp) {
         let fault = Fault::new("a tcp service cannot do without its flows")
             .help("`track = \"none\"` is for udp services whose packets stand alone, such as DNS");
+        s.faults.error(track.span(), &s.path_of("track"), fault);
+    }
+    if *track.get_ref() == Track::None && mode == Some(Mode::Tproxy) {
+        let fault = Fault::new("a proxy cannot do without its connections and sessions")
+            .help("leave `track` out: it is for mode dr");
         s.faults.error(track.span(), &s.path_of("track"), fault);
     }
     track.into_inner()

@@ -2,7 +2,7 @@
 
 use super::super::faults::Fault;
 use super::{quote, string};
-use crate::net::MacAddr;
+use crate::net::{MacAddr, Prefix};
 use std::net::{IpAddr, SocketAddr};
 use toml::de::DeValue;
 
@@ -56,6 +56,15 @@ pub(in super::super) fn vip(value: &DeValue<'_>) -> Result<IpAddr, Fault> {
         return Err(fault.help("clients behind a router could never dial it"));
     }
     Ok(ip)
+}
+
+/// An address or a network, such as `198.51.100.0/24`.
+pub(in super::super) fn prefix(value: &DeValue<'_>) -> Result<Prefix, Fault> {
+    let text = string(value)?;
+    text.parse().map_err(|_| {
+        Fault::new(format!("{} is not a network", quote(&text)))
+            .help("an address with the number of bits that count, such as \"198.51.100.0/24\"")
+    })
 }
 
 /// Where the metrics page listens; `None` is `"off"`.

@@ -7,7 +7,7 @@ use super::faults::Fault;
 use std::time::Duration;
 use toml::de::DeValue;
 
-pub(super) use address::{host, listen, mac, vip};
+pub(super) use address::{host, listen, mac, prefix, vip};
 pub(super) use text::{
     group, interface, labels, log_filter, path, real_name, run_dir, service_name, text,
 };
@@ -110,6 +110,11 @@ pub(super) fn port(value: &DeValue<'_>) -> Result<u16, Fault> {
         return Err(fault.help("list the ports: [80, 443]"));
     }
     integer("a port", 1, u32::from(u16::MAX))(value).map(|port| port as u16)
+}
+
+/// A bound on connections; 0 = none.
+pub(super) fn connections(value: &DeValue<'_>) -> Result<u32, Fault> {
+    integer("a bound on connections", 0, 100_000_000)(value)
 }
 
 /// A duration with its unit, from `min` to `max`.

@@ -1,4 +1,4 @@
-//! `IP[/N]`: which clients a flow listing shows.
+//! `IP[/N]`: a range of addresses, such as the clients a flow listing shows.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 /// An address with the number of leading bits that count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Prefix {
     address: IpAddr,
     len: u8,
