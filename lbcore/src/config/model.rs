@@ -297,6 +297,14 @@ impl Service {
     }
 }
 
+impl Service {
+    /// Every place it may send flows to: its reals' and its sorry server's.
+    pub fn places(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        let sorry = self.sorry.map(|address| SocketAddr::new(address, 0));
+        self.reals.iter().map(Real::place).chain(sorry)
+    }
+}
+
 impl CheckKind {
     /// The word for it in the configuration, in views and in metrics.
     pub fn word(&self) -> &'static str {

@@ -33,7 +33,7 @@ impl Director {
         let words = (0..FlowTable::words_for(FLOWS)).map(|_| AtomicU64::new(0));
         let flows = FlowTable::create(words.collect::<Vec<_>>().leak(), &key).expect("flow table");
         let worker = Arc::new(WorkerShared::new("lb", 0, 0));
-        let live = Arc::new(Live::new(key.clone(), flows, vec![worker.clone()]));
+        let live = Arc::new(Live::new(key.clone(), flows, vec![worker.clone()], 0));
         live.publish(table(&key, ifindex, macs));
         Director {
             packets: Packets::new(live, worker, 0),
@@ -52,14 +52,14 @@ fn table(key: &HashKey, ifindex: u32, macs: [u8; 12]) -> ServiceTable {
     let config = config::parse(&text).expect("the text above is good");
     let (service, mut registry) = (&config.services[0], Registry::default());
     let real = &service.reals[0];
-    let (id, epoch) = registry
-        .real(&service.name, real.address, 0)
-        .expect("an id");
+    let (id, epoch) = registry.real(&service.name, real.place()).expect("an id");
     let reals = vec![RealInput {
         id,
         epoch,
         name: real.name.clone(),
         address: real.address,
+        port: real.port,
+        max_connections: real.max_connections,
         weight: 1,
         admin: real.admin,
         backup: false,

@@ -119,11 +119,12 @@ impl Reconciler {
             let error = ApiError::new(ErrorCode::BadRequest, "a weight is 0 to 256");
             return Err(error);
         }
-        let (name, address) = (config.name.clone(), found.address);
+        let (name, place) = (config.name.clone(), found.place());
+        let called = RealRef(found.name.clone());
         let (admin, weight) = (found.admin, found.weight);
         let mut changes = Vec::new();
         let reals = self.world.overrides.reals.entry(name.clone()).or_default();
-        let held = reals.entry(address).or_default();
+        let held = reals.entry(place).or_default();
         if let Some(wish) = change.admin {
             let before = held.admin.map_or(admin, |c| c.running);
             if before != wish {
@@ -145,7 +146,7 @@ impl Reconciler {
             });
         }
         if held.is_empty() {
-            reals.remove(&address);
+            reals.remove(&place);
         }
         self.world
             .overrides
@@ -155,7 +156,7 @@ impl Reconciler {
             self.save_overrides();
             self.refresh().await;
         }
-        let real = pick(self.find(service)?, &RealRef(address.to_string()))?;
+        let real = pick(self.find(service)?, &called)?;
         Ok(Response::Changed(Box::new(ChangeView {
             service: name,
             changes,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -59,8 +59,8 @@ pub struct RememberedReal {
 /// What operators changed by command: kept over restarts, shown as drift.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Overrides {
-    /// By service name, then real address.
-    pub reals: BTreeMap<String, BTreeMap<IpAddr, RealOverride>>,
+    /// By service name, then the real's address and port (0: none of its own).
+    pub reals: BTreeMap<String, BTreeMap<SocketAddr, RealOverride>>,
     /// VIPs taken or released.
     pub vips: BTreeMap<IpAddr, Hold>,
 }

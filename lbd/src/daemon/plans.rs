@@ -5,7 +5,7 @@ use crate::guard::GuardPlan;
 use crate::neigh::{self, NeighborPlan};
 use crate::probe::Target;
 use crate::vip::{self, VipPlan};
-use lbcore::config::{Admin, Announce};
+use lbcore::config::{self, Admin, Announce, Mode};
 use lbcore::net::MacAddr;
 use lbcore::service::{ServiceTable, Way};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +20,7 @@ pub fn targets(world: &World) -> Vec<Target> {
             continue;
         };
         for real in &service.reals {
-            let id = world.registry.known_real(&service.name, real.address, 0);
+            let id = world.registry.known_real(&service.name, real.place());
             let Some((id, facts)) = id.and_then(|id| Some((id, world.reals.get(&id)?))) else {
                 continue;
             };
@@ -34,7 +34,7 @@ pub fn targets(world: &World) -> Vec<Target> {
                 name: real.name.clone(),
                 address: real.address,
                 checks: service.checks.clone(),
-                default_port: *default_port,
+                default_port: real.port.unwrap_or(*default_port),
                 initial: facts.initial,
             });
         }
@@ -42,7 +42,8 @@ pub fn targets(world: &World) -> Vec<Target> {
     targets
 }
 
-/// Whose MAC is to be known: every real, sorry server and lingering real, once each.
+/// Whose MAC is to be known: every real, sorry server and lingering real of services in mode dr,
+/// once each.
 pub fn neighbors(world: &World) -> NeighborPlan {
     let mut wanted: BTreeMap<IpAddr, neigh::Wanted> = BTreeMap::new();
     let plain = |address| neigh::Wanted {
@@ -50,7 +51,7 @@ pub fn neighbors(world: &World) -> NeighborPlan {
         interface: None,
         mac: None,
     };
-    for service in world.services() {
+    for service in in_mode(world, Mode::Dr) {
         for real in &service.reals {
             let entry = wanted
                 .entry(real.address)
@@ -62,8 +63,13 @@ pub fn neighbors(world: &World) -> NeighborPlan {
             wanted.entry(address).or_insert_with(|| plain(address));
         }
     }
-    for (_, address, _, _) in world.registry.reals() {
-        wanted.entry(address).or_insert_with(|| plain(address));
+    let dialled: BTreeSet<&str> = in_mode(world, Mode::Tproxy)
+        .map(|s| s.name.as_str())
+        .collect();
+    for (service, at, _, _) in world.registry.reals() {
+        if !dialled.contains(service) {
+            wanted.entry(at.ip()).or_insert_with(|| plain(at.ip()));
+        }
     }
     NeighborPlan {
         wanted: wanted.into_values().collect(),
@@ -126,15 +132,18 @@ fn real_macs(world: &World) -> BTreeMap<MacAddr, String> {
 
 /// What this host's own stack is to be silent about.
 pub fn guard(world: &World) -> GuardPlan {
-    let endpoints = world.services().flat_map(|s| s.keys()).collect();
+    let endpoints = in_mode(world, Mode::Dr).flat_map(|s| s.keys()).collect();
     GuardPlan::new(world.config.network.interfaces.clone(), endpoints)
 }
 
 /// What receive filters are to let through.
 pub fn filter(world: &World) -> Vec<IpAddr> {
-    let vips: BTreeSet<IpAddr> = world
-        .services()
+    let vips: BTreeSet<IpAddr> = in_mode(world, Mode::Dr)
         .flat_map(|s| s.vips.iter().copied())
         .collect();
     vips.into_iter().collect()
+}
+
+fn in_mode(world: &World, mode: Mode) -> impl Iterator<Item = &config::Service> {
+    world.services().filter(move |s| s.mode == mode)
 }

@@ -573,8 +573,8 @@ impl Reconciler {
         let before = world.overrides.clone();
         for (service, reals) in &mut world.overrides.reals {
             let config = world.config.services.iter().find(|s| s.name == *service);
-            reals.retain(|address, changed| {
-                let real = config.and_then(|s| s.reals.iter().find(|r| r.address == *address));
+            reals.retain(|place, changed| {
+                let real = config.and_then(|s| s.reals.iter().find(|r| r.place() == *place));
                 let Some(real) = real else { return false };
                 overrule(changed, real);
                 !changed.is_empty()

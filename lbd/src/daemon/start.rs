@@ -219,7 +219,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     }
 
     let workers = plan_workers(&config.network);
-    let live = Arc::new(Live::new(key.clone(), flows, workers));
+    let live = Arc::new(Live::new(key.clone(), flows, workers, 0));
     live.flows
         .for_each(|_, entry, _| live.loads.add(entry.real, entry.state.weightiness()));
 

@@ -188,7 +188,10 @@ impl Reconciler {
         member: &Member,
         table: &ServiceTable,
     ) -> RealView {
-        let config = service.reals.iter().find(|r| r.address == member.address);
+        let config = service
+            .reals
+            .iter()
+            .find(|r| r.address == member.address && r.port == member.port);
         let facts = self.world.reals.get(&member.id);
         let totals = self.live.real_totals(member.id);
         let path = table.real(member.id).and_then(|r| r.path);
@@ -208,7 +211,10 @@ impl Reconciler {
             description: config.map(|c| c.description.clone()).unwrap_or_default(),
             labels: config.map(|c| c.labels.clone()).unwrap_or_default(),
             address: member.address,
-            port: service.ports.first().copied().unwrap_or_default(),
+            port: member
+                .port
+                .or(service.ports.first().copied())
+                .unwrap_or_default(),
             weight,
             effective_weight: if member.why_not.is_none() { weight } else { 0 },
             admin: config.map_or(Admin::Enabled, |c| self.world.admin_of(service, c)),
@@ -301,9 +307,9 @@ impl Reconciler {
                 .services
                 .iter()
                 .find(|s| s.name == *service);
-            for (address, changed) in reals {
-                let real = config.and_then(|s| s.reals.iter().find(|r| r.address == *address));
-                let name = real.map_or_else(|| address.to_string(), |r| r.name.clone());
+            for (place, changed) in reals {
+                let real = config.and_then(|s| s.reals.iter().find(|r| r.place() == *place));
+                let name = real.map_or_else(|| place.ip().to_string(), |r| r.name.clone());
                 let key = |what: &str| format!("service[{service}].real[{name}].{what}");
                 if let Some(c) = changed.admin {
                     let (file, running) = (c.file.word().to_owned(), c.running.word().to_owned());

@@ -12,7 +12,7 @@ use lbcore::net::{HashKey, MacAddr};
 use lbcore::service::{Exhausted, Health, RealState, Registry, ServiceTable, Way};
 use lbcore::time::Tick;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -98,7 +98,7 @@ pub struct World {
 #[derive(Debug)]
 struct Leaving {
     service: String,
-    address: IpAddr,
+    at: SocketAddr,
     id: RealId,
 }
 
@@ -112,8 +112,8 @@ impl World {
         now: (Tick, SystemTime),
     ) -> Self {
         let mut reals = HashMap::new();
-        for (_, address, id, epoch) in set.registry.reals() {
-            let mut facts = RealFacts::new(epoch, address, &address.to_string());
+        for (_, at, id, epoch) in set.registry.reals() {
+            let mut facts = RealFacts::new(epoch, at.ip(), &at.ip().to_string());
             if let Some(remembered) = set.reals.get(&id.0) {
                 facts.remember(remembered, now);
             }
@@ -160,9 +160,8 @@ impl World {
         let mut registry = self.registry.clone();
         for service in &config.services {
             registry.service(&service.name)?;
-            let addresses = service.reals.iter().map(|r| r.address);
-            for address in addresses.chain(service.sorry) {
-                registry.real(&service.name, address, 0)?;
+            for at in service.places() {
+                registry.real(&service.name, at)?;
             }
         }
         Ok(())
@@ -222,7 +221,7 @@ impl World {
             .overrides
             .reals
             .get(&service.name)
-            .and_then(|r| r.get(&real.address));
+            .and_then(|r| r.get(&real.place()));
         changed
             .and_then(|c| c.admin)
             .map_or(real.admin, |c| c.running)
@@ -266,7 +265,7 @@ impl World {
         let by = match self.ways.get(&address) {
             Some(Way::Known { ifindex, .. }) => self.link_name(*ifindex),
             Some(Way::Silent { last, .. }) => last.and_then(|(i, _)| self.link_name(i)),
-            Some(Way::Unknown | Way::Unreachable(_)) | None => None,
+            Some(Way::Unknown | Way::Unreachable(_) | Way::Routed) | None => None,
         };
         let mut interfaces = network.interfaces.iter();
         match by {
@@ -406,7 +405,7 @@ impl World {
         });
         let ways = self.ways.iter().filter_map(|(address, way)| match way {
             Way::Known { ifindex, mac } => Some((*address, (*ifindex, mac.octets()))),
-            Way::Unknown | Way::Silent { .. } | Way::Unreachable(_) => None,
+            Way::Unknown | Way::Silent { .. } | Way::Unreachable(_) | Way::Routed => None,
         });
         Set {
             registry: self.registry.clone(),
@@ -433,20 +432,15 @@ impl World {
             .partition(ended);
         self.leaving = leaving;
         let gone: Vec<Leaving> = gone;
-        for Leaving {
-            service,
-            address,
-            id,
-        } in &gone
-        {
-            self.registry.retire_real(service, *address, 0);
+        for Leaving { service, at, id } in &gone {
+            self.registry.retire_real(service, *at);
             self.reals.remove(id);
             self.held.health.remove(id);
             if self.registry.reals_of(service).next().is_none() {
                 self.lingering.retain(|s| s.name != *service);
             }
         }
-        let known: HashSet<IpAddr> = self.registry.reals().map(|(_, ip, _, _)| ip).collect();
+        let known: HashSet<IpAddr> = self.registry.reals().map(|(_, at, _, _)| at.ip()).collect();
         self.ways.retain(|address, _| known.contains(address));
         self.held
             .neighbors

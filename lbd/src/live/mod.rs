@@ -2,9 +2,11 @@
 //! in plain per-worker counters, and news goes to the reconciler as events.
 
 pub mod event;
+pub mod proxy;
 mod worker;
 
 pub use event::Event;
+pub use proxy::{Outcome, ProxyShared};
 pub use worker::{WorkerShared, WorkerState};
 
 use arc_swap::ArcSwap;
@@ -39,6 +41,7 @@ pub struct Live {
     /// Flows by real.
     pub loads: Loads,
     workers: Vec<Arc<WorkerShared>>,
+    proxies: Vec<Arc<ProxyShared>>,
     stop: AtomicBool,
 }
 
@@ -67,8 +70,13 @@ pub struct FrameTotals {
 }
 
 impl Live {
-    /// For `workers`, with an empty snapshot.
-    pub fn new(key: HashKey, flows: FlowTable<'static>, workers: Vec<Arc<WorkerShared>>) -> Self {
+    /// For packet `workers` and `proxies` proxy workers, with an empty snapshot.
+    pub fn new(
+        key: HashKey,
+        flows: FlowTable<'static>,
+        workers: Vec<Arc<WorkerShared>>,
+        proxies: usize,
+    ) -> Self {
         Live {
             table: Arc::new(ArcSwap::from_pointee(ServiceTable::empty(key))),
             filter: ArcSwap::default(),
@@ -76,6 +84,7 @@ impl Live {
             flows,
             loads: Loads::default(),
             workers,
+            proxies: (0..proxies).map(|_| Arc::default()).collect(),
             stop: AtomicBool::new(false),
         }
     }
@@ -134,7 +143,12 @@ impl Live {
         self.links.load().iter().find(|l| l.name == name).cloned()
     }
 
-    /// All workers.
+    /// All proxy workers.
+    pub fn proxies(&self) -> &[Arc<ProxyShared>] {
+        &self.proxies
+    }
+
+    /// All packet workers.
     pub fn workers(&self) -> &[Arc<WorkerShared>] {
         &self.workers
     }
@@ -150,10 +164,9 @@ impl Live {
     }
 
     fn sum(&self, of: impl Fn(&Counters) -> u64) -> u64 {
-        self.workers
-            .iter()
-            .map(|w| of(&w.counters))
-            .fold(0, u64::wrapping_add)
+        let packets = self.workers.iter().map(|w| &w.counters);
+        let proxied = self.proxies.iter().map(|p| &p.counters);
+        packets.chain(proxied).map(of).fold(0, u64::wrapping_add)
     }
 
     /// Of one service.

@@ -72,7 +72,7 @@ impl Rig {
             }
         });
         let me = Reconciler::new(Beginning {
-            live: Arc::new(Live::new(key, flows, Vec::new())),
+            live: Arc::new(Live::new(key, flows, Vec::new(), 0)),
             config_file: at("lbd.toml"),
             board: Arc::new(Board::new(&prometheus::Registry::new()).unwrap()),
             generation: 0,
@@ -129,7 +129,11 @@ impl Rig {
 
     fn id(&self, service: &str, real: u8) -> RealId {
         let address = format!("192.0.2.2{real}").parse().unwrap();
-        let known = self.me.world.registry.known_real(service, address, 0);
+        let known = self
+            .me
+            .world
+            .registry
+            .known_real(service, std::net::SocketAddr::new(address, 0));
         known.unwrap()
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{LastGood, Leaving, RealFacts, World};
 use crate::daemon::persist::Overrides;
-use lbcore::config::{self, Config};
+use lbcore::config::{self, Config, Mode};
 use lbcore::id::{RealId, ServiceId};
 use lbcore::load::Loads;
 use lbcore::net::HashKey;
@@ -11,7 +11,7 @@ use lbcore::service::{
 };
 use lbcore::time::Tick;
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 impl World {
     /// The interfaces of the configuration that are there now.
@@ -108,9 +108,9 @@ impl World {
             .registry
             .reals()
             .filter(|(_, _, id, _)| !named.contains(id))
-            .map(|(service, address, id, _)| Leaving {
+            .map(|(service, at, id, _)| Leaving {
                 service: service.to_owned(),
-                address,
+                at,
                 id,
             })
             .collect();
@@ -145,40 +145,42 @@ impl Known<'_> {
         };
         let checked = !service.checks.is_empty();
         let mut reals = Vec::with_capacity(service.reals.len() + 1);
-        let has_flows = |registry: &Registry, loads: &Loads, address| {
-            let known = registry.known_real(&service.name, address, 0);
+        let has_flows = |registry: &Registry, loads: &Loads, at| {
+            let known = registry.known_real(&service.name, at);
             known.is_some_and(|id| loads.flows(id) > 0)
         };
         for real in &service.reals {
-            if gone && !has_flows(self.registry, self.loads, real.address) {
+            if gone && !has_flows(self.registry, self.loads, real.place()) {
                 continue;
             }
             let changed = self
                 .overrides
                 .reals
                 .get(&service.name)
-                .and_then(|reals| reals.get(&real.address))
+                .and_then(|reals| reals.get(&real.place()))
                 .copied()
                 .unwrap_or_default();
             let admin = changed.admin.map_or(real.admin, |c| c.running);
             let asked = checked && !gone && admin != config::Admin::Disabled;
-            let mut input = self.real(id, service, &real.name, real.address, asked)?;
+            let mut input = self.real(id, service, &real.name, real.place(), asked)?;
             if checked && !asked {
                 input.health = Health::Checking;
             }
             input.weight = changed.weight.map_or(real.weight, |c| c.running);
             input.admin = admin;
             input.backup = real.backup;
+            input.max_connections = real.max_connections;
             input.lingering = gone;
             reals.push(input);
         }
         reals.extend(self.lingering_reals(id, service)?);
         let sorry = service
             .sorry
+            .map(|address| SocketAddr::new(address, 0))
             .filter(|at| !gone || has_flows(self.registry, self.loads, *at));
-        if let Some(address) = sorry {
-            let name = format!("sorry-{address}");
-            let mut input = self.real(id, service, &name, address, false)?;
+        if let Some(at) = sorry {
+            let name = format!("sorry-{}", at.ip());
+            let mut input = self.real(id, service, &name, at, false)?;
             input.sorry = true;
             input.lingering = gone;
             reals.push(input);
@@ -197,24 +199,19 @@ impl Known<'_> {
         id: ServiceId,
         service: &config::Service,
     ) -> Result<Vec<RealInput>, Exhausted> {
-        let configured: HashSet<IpAddr> = service
-            .reals
-            .iter()
-            .map(|r| r.address)
-            .chain(service.sorry)
-            .collect();
-        let removed: Vec<IpAddr> = self
+        let configured: HashSet<SocketAddr> = service.places().collect();
+        let removed: Vec<SocketAddr> = self
             .registry
             .reals_of(&service.name)
             .filter(|(at, real)| !configured.contains(at) && self.loads.flows(*real) > 0)
-            .map(|(address, _)| address)
+            .map(|(at, _)| at)
             .collect();
         let mut inputs = Vec::new();
-        for address in removed {
-            let known = self.registry.real(&service.name, address, 0)?;
+        for at in removed {
+            let known = self.registry.real(&service.name, at)?;
             let name = self.reals.get(&known.0).map(|f| f.name.clone());
-            let name = name.unwrap_or_else(|| address.to_string());
-            let mut input = self.real(id, service, &name, address, false)?;
+            let name = name.unwrap_or_else(|| at.ip().to_string());
+            let mut input = self.real(id, service, &name, at, false)?;
             input.lingering = true;
             inputs.push(input);
         }
@@ -226,16 +223,16 @@ impl Known<'_> {
         service_id: ServiceId,
         service: &config::Service,
         name: &str,
-        address: IpAddr,
+        at: SocketAddr,
         asked: bool,
     ) -> Result<RealInput, Exhausted> {
-        let (id, epoch) = self.registry.real(&service.name, address, 0)?;
+        let (id, epoch) = self.registry.real(&service.name, at)?;
         let facts = self
             .reals
             .entry(id)
-            .or_insert_with(|| RealFacts::new(epoch, address, name));
+            .or_insert_with(|| RealFacts::new(epoch, at.ip(), name));
         if facts.epoch != epoch {
-            *facts = RealFacts::new(epoch, address, name);
+            *facts = RealFacts::new(epoch, at.ip(), name);
         }
         if !asked {
             facts.unchecked();
@@ -248,11 +245,17 @@ impl Known<'_> {
             (Some((health, reason)), true) => (*health, reason.clone()),
             (None, true) => (Health::Checking, String::new()),
         };
+        let way = match service.mode {
+            Mode::Dr => self.ways.get(&at.ip()).cloned().unwrap_or(Way::Unknown),
+            Mode::Tproxy => Way::Routed,
+        };
         Ok(RealInput {
             id,
             epoch,
             name: name.to_owned(),
-            address,
+            address: at.ip(),
+            port: (at.port() != 0).then_some(at.port()),
+            max_connections: 0,
             weight: 1,
             admin: config::Admin::Enabled,
             backup: false,
@@ -260,7 +263,7 @@ impl Known<'_> {
             lingering: false,
             health,
             health_reason,
-            way: self.ways.get(&address).cloned().unwrap_or(Way::Unknown),
+            way,
             last: facts.last,
             last_good: self
                 .last_good

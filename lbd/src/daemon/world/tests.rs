@@ -127,7 +127,10 @@ impl Bench {
     }
 
     fn id(&self, service: &str, real: u8) -> RealId {
-        let known = self.world.registry.known_real(service, address(real), 0);
+        let known = self
+            .world
+            .registry
+            .known_real(service, std::net::SocketAddr::new(address(real), 0));
         known.expect("an id")
     }
 

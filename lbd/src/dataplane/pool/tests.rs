@@ -37,7 +37,7 @@ fn live(workers: usize) -> Arc<Live> {
     let workers = (0..workers)
         .map(|n| Arc::new(WorkerShared::new("lb", 0, n)))
         .collect();
-    Arc::new(Live::new(key, flows, workers))
+    Arc::new(Live::new(key, flows, workers, 0))
 }
 
 fn until(what: &str, condition: impl Fn() -> bool) {
