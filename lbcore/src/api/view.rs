@@ -212,7 +212,7 @@ pub struct RealView {
 pub struct CheckView {
     /// Which: `tcp`, `http`.
     pub check: String,
-    /// `checking`, `up`, `down`.
+    /// `checking`, `up`, `draining`, `down`.
     pub state: RealState,
     /// The last result in words.
     pub reason: String,

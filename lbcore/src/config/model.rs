@@ -1,5 +1,6 @@
 //! The validated configuration. Only this can be applied; only `validate` makes it.
 
+use crate::health::kubernetes::ServiceName;
 use crate::net::{Addr, MacAddr, Prefix, Protocol, ServiceKey};
 use crate::sched;
 pub use crate::vip::Announce;
@@ -280,6 +281,8 @@ pub enum CheckKind {
     Tcp,
     /// A request is answered as expected.
     Http(HttpCheck),
+    /// A node has pods for a Kubernetes Service.
+    Kubernetes(KubernetesCheck),
 }
 
 impl Service {
@@ -294,6 +297,18 @@ impl Service {
             })
         };
         self.vips.iter().flat_map(of)
+    }
+
+    /// What becomes of counts of endpoints: as its first `kubernetes` check says.
+    pub fn node_weight(&self) -> NodeWeight {
+        let of = |check: &Check| match &check.kind {
+            CheckKind::Kubernetes(check) => Some(check.weight),
+            _ => None,
+        };
+        self.checks
+            .iter()
+            .find_map(of)
+            .unwrap_or(NodeWeight::Static)
     }
 }
 
@@ -311,6 +326,7 @@ impl CheckKind {
         match self {
             CheckKind::Tcp => "tcp",
             CheckKind::Http(_) => "http",
+            CheckKind::Kubernetes(_) => "kubernetes",
         }
     }
 }
@@ -330,6 +346,29 @@ pub struct HttpCheck {
     pub body: Option<String>,
     /// Further request headers.
     pub headers: BTreeMap<String, String>,
+}
+
+/// Keys of a `kubernetes` check.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KubernetesCheck {
+    /// Request target.
+    pub path: String,
+    /// The Service the port should speak for; `None`: any, or kube-proxy itself.
+    pub service: Option<ServiceName>,
+    /// What becomes of the count of endpoints.
+    pub weight: NodeWeight,
+}
+
+/// `weight` of a `kubernetes` check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NodeWeight {
+    /// It is the real's weight.
+    Endpoints,
+    /// It is shown, and the configured weight stays in force.
+    Observe,
+    /// It is ignored.
+    Static,
 }
 
 /// Which way a probe travels.

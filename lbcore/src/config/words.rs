@@ -3,7 +3,8 @@
 use super::faults::Fault;
 use super::keys::closest;
 use super::model::{
-    Admin, Announce, EngineChoice, LogFormat, Mode, OnDead, SendProxy, Source, Track, Via,
+    Admin, Announce, EngineChoice, LogFormat, Mode, NodeWeight, OnDead, SendProxy, Source, Track,
+    Via,
 };
 use super::value::{quote, string};
 use crate::net::Protocol;
@@ -124,11 +125,25 @@ pub(super) const LOG_FORMAT: Words<LogFormat> = Words {
 pub(super) enum CheckType {
     Tcp,
     Http,
+    Kubernetes,
 }
 
 pub(super) const CHECK_TYPE: Words<CheckType> = Words {
-    known: &[("tcp", CheckType::Tcp), ("http", CheckType::Http)],
-    later: &["https", "udp", "icmp", "dns", "grpc", "exec", "kubernetes"],
+    known: &[
+        ("tcp", CheckType::Tcp),
+        ("http", CheckType::Http),
+        ("kubernetes", CheckType::Kubernetes),
+    ],
+    later: &["https", "udp", "icmp", "dns", "grpc", "exec"],
+};
+
+pub(super) const NODE_WEIGHT: Words<NodeWeight> = Words {
+    known: &[
+        ("endpoints", NodeWeight::Endpoints),
+        ("observe", NodeWeight::Observe),
+        ("static", NodeWeight::Static),
+    ],
+    later: &[],
 };
 
 impl<T: Copy + PartialEq> Words<T> {

@@ -1,7 +1,7 @@
 //! A configuration written out, key by key, to compare two and to tell what differs.
 
 use super::words;
-use super::{Check, CheckKind, HttpCheck, Lbd, Network, Proxy, Real, Service};
+use super::{Check, CheckKind, HttpCheck, KubernetesCheck, Lbd, Network, Proxy, Real, Service};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -223,6 +223,15 @@ fn check_kind(kind: &CheckKind) -> String {
                 "{word} ({method} {path}, host {host}, expect {}{body}, headers {headers})",
                 codes.join(", ")
             )
+        }
+        CheckKind::Kubernetes(KubernetesCheck {
+            path,
+            service,
+            weight,
+        }) => {
+            let (word, service) = (kind.word(), or(service.as_ref(), "any"));
+            let weight = words::NODE_WEIGHT.word(*weight);
+            format!("{word} ({path}, service {service}, weight {weight})")
         }
     }
 }

@@ -4,7 +4,8 @@ use super::{ProbeResult, State, Tracker, Transition};
 use crate::time::Tick;
 
 /// The checks of one real, in the order of the configuration, and their common verdict: up when
-/// all pass, down when one has failed often enough, checking until all are judged.
+/// all pass, down when one has failed often enough, draining when one asks for it, checking until all
+/// are judged.
 #[derive(Clone, Debug)]
 pub struct Real {
     trackers: Vec<Tracker>,
@@ -67,6 +68,8 @@ fn verdict(trackers: &[Tracker]) -> State {
     let any = |state| trackers.iter().any(|tracker| tracker.state() == state);
     if any(State::Down) {
         State::Down
+    } else if any(State::Draining) {
+        State::Draining
     } else if any(State::Checking) {
         State::Checking
     } else {

@@ -17,15 +17,21 @@ fn tracker(rise: u32, fall: u32, state: State) -> Tracker {
     Tracker::new(count(rise), count(fall), state)
 }
 
-/// The states after each of `results` (`+` passes, `-` fails), one letter each.
+/// The states after each of `results` (`+` passes, `-` fails, `0` drains), one letter each.
 fn states(mut tracker: Tracker, results: &str) -> String {
     results
         .chars()
         .map(|result| {
-            tracker.record(if result == '+' { PASS } else { FAIL }, Tick(0));
+            let result = match result {
+                '+' => PASS,
+                '0' => ProbeResult::Drain,
+                _ => FAIL,
+            };
+            tracker.record(result, Tick(0));
             match tracker.state() {
                 State::Checking => 'c',
                 State::Up => 'u',
+                State::Draining => 'D',
                 State::Down => 'd',
             }
         })
@@ -49,6 +55,37 @@ fn t28_truth_table() {
     );
     assert_eq!(states(tracker(2, 3, State::Down), "+-++"), "dddu");
     assert_eq!(states(tracker(1, 1, State::Checking), "+-+-"), "udud");
+}
+
+#[test]
+fn t28_an_answer_that_asks_to_be_drained_acts_at_once() {
+    let fresh = |results| states(tracker(2, 3, State::Checking), results);
+    assert_eq!(fresh("0"), "D");
+    assert_eq!(fresh("++0++"), "uuDDu", "and only rise takes it back");
+    assert_eq!(
+        fresh("0---0"),
+        "DDDdD",
+        "or fall; what is alive again drains"
+    );
+    assert_eq!(fresh("0-0-0-+0+"), "DDDDDDDDD", "no count runs through");
+
+    let mut drained = tracker(2, 3, State::Checking);
+    drained.record(ProbeResult::Drain, Tick(0));
+    assert_eq!(drained.tempo(), Tempo::Down);
+    drained.record(PASS, Tick(0));
+    assert_eq!(drained.tempo(), Tempo::Fast);
+}
+
+#[test]
+fn one_check_that_drains_drains_the_real_but_a_failure_outranks_it() {
+    let two = vec![tracker(1, 1, State::Up), tracker(1, 1, State::Up)];
+    let mut real = Real::new(two);
+    real.record(0, ProbeResult::Drain, Tick(1));
+    assert_eq!(real.verdict(), State::Draining);
+    real.record(1, FAIL, Tick(2));
+    assert_eq!(real.verdict(), State::Down);
+    real.record(1, PASS, Tick(3));
+    assert_eq!(real.verdict(), State::Draining);
 }
 
 /// Looks back over the whole history instead of counting.

@@ -10,6 +10,8 @@ pub enum State {
     Checking,
     /// Passes.
     Up,
+    /// Asks for no new flows; those it has may end.
+    Draining,
     /// Failed often enough.
     Down,
 }
@@ -19,6 +21,8 @@ pub enum State {
 pub enum ProbeResult {
     /// Answered as expected.
     Pass,
+    /// Answered that it wants no new flows.
+    Drain,
     /// Refused, silent, or answered something else.
     Fail,
 }
@@ -41,7 +45,7 @@ pub enum Tempo {
     Steady,
     /// Not judged yet, or the last result speaks against the state.
     Fast,
-    /// Settled and down.
+    /// Settled and down, or draining.
     Down,
 }
 
@@ -54,6 +58,9 @@ pub enum Tempo {
 ///       |                            +---------- `rise` passes in a row -----+ |
 ///       +----------------------- first result fails ---------------------------+
 /// ```
+///
+/// One answer that asks to be drained leads from anywhere to Draining: the real itself has said
+/// so, and each flow it gets meanwhile is lost. It leaves by `rise` passes or `fall` failures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tracker {
     rise: NonZeroU32,
@@ -91,6 +98,7 @@ impl Tracker {
 
         let (to, needed) = match result {
             ProbeResult::Pass => (State::Up, self.rise.get()),
+            ProbeResult::Drain => (State::Draining, 1),
             ProbeResult::Fail => (State::Down, self.fall.get()),
         };
         let from = self.state;
@@ -116,9 +124,10 @@ impl Tracker {
         match (self.state, self.streak) {
             (State::Checking, _)
             | (State::Up, Some((ProbeResult::Fail, _)))
+            | (State::Draining, Some((ProbeResult::Pass | ProbeResult::Fail, _)))
             | (State::Down, Some((ProbeResult::Pass, _))) => Tempo::Fast,
             (State::Up, _) => Tempo::Steady,
-            (State::Down, _) => Tempo::Down,
+            (State::Draining | State::Down, _) => Tempo::Down,
         }
     }
 }

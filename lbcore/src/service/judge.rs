@@ -18,6 +18,8 @@ pub enum Health {
     Checking,
     /// All checks pass.
     Up,
+    /// A check's answer asks for no new flows.
+    Draining,
     /// A check failed often enough: refused, or without an answer.
     Down,
     /// A check's answer says that it shall not serve (http 503): down, but never a failure.
@@ -199,6 +201,7 @@ pub(super) fn state(known: &Known<'_>) -> (RealState, String) {
         (Health::Down | Health::Declined, _) => (RealState::Down, known.health_reason.to_owned()),
         (_, Way::Silent { reason, .. }) => (RealState::Down, reason.clone()),
         (_, Way::Unknown) => (RealState::Checking, "asking for its MAC address".to_owned()),
+        (Health::Draining, _) => (RealState::Draining, known.health_reason.to_owned()),
         (Health::Checking, _) => (
             RealState::Checking,
             "waiting for its first check".to_owned(),

@@ -201,6 +201,7 @@ impl Reconciler {
             state: match c.state {
                 HealthState::Checking => RealState::Checking,
                 HealthState::Up => RealState::Up,
+                HealthState::Draining => RealState::Draining,
                 HealthState::Down => RealState::Down,
             },
             reason: c.last.map(|l| l.reason).unwrap_or_default(),

@@ -244,6 +244,7 @@ impl World {
         let health = match news.state {
             HealthState::Checking => Health::Checking,
             HealthState::Up => Health::Up,
+            HealthState::Draining => Health::Draining,
             HealthState::Down if news.declined => Health::Declined,
             HealthState::Down => Health::Down,
         };
@@ -466,6 +467,7 @@ impl RealFacts {
         self.health = remembered.health.clone();
         self.initial = match self.health {
             Some((Health::Up, _)) => Some(HealthState::Up),
+            Some((Health::Draining, _)) => Some(HealthState::Draining),
             Some((Health::Down | Health::Declined, _)) => Some(HealthState::Down),
             Some((Health::Checking | Health::Unchecked, _)) | None => None,
         };

@@ -39,6 +39,8 @@ pub struct HealthNews {
     pub state: HealthState,
     /// Of a real that is down: a check's answer says so itself (http 503). Nothing failed then.
     pub declined: bool,
+    /// The weight the real last gave itself, 0-256; `None`: it never did.
+    pub weight: Option<u16>,
     /// Why, in words: `"connection refused"`, `"http 503"`.
     pub reason: String,
 }

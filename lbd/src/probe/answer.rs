@@ -7,8 +7,8 @@ use thiserror::Error;
 /// What became of one probe.
 #[derive(Debug)]
 pub struct Answer {
-    /// What was found, in words that the time completes (`"http 200"`), or what went wrong.
-    pub outcome: Result<String, ProbeError>,
+    /// What was found, or what went wrong.
+    pub outcome: Result<Found, ProbeError>,
     /// From the first system call to the verdict.
     pub took: Duration,
 }
@@ -17,9 +17,31 @@ impl Answer {
     /// `"http 200 in 1.2 ms"`, `"connection refused"`.
     pub fn reason(&self) -> String {
         match &self.outcome {
-            Ok(found) => format!("{found} in {}", spoken(self.took)),
+            Ok(found) => format!("{} in {}", found.words, spoken(self.took)),
             Err(error) => error.to_string(),
         }
+    }
+}
+
+/// What a probe that passed has found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// In words that the time completes: `"http 200"`.
+    pub words: String,
+    /// The weight the real gives itself, where it says so: 0-256.
+    pub weight: Option<u16>,
+}
+
+impl From<&str> for Found {
+    fn from(words: &str) -> Self {
+        words.to_owned().into()
+    }
+}
+
+impl From<String> for Found {
+    fn from(words: String) -> Self {
+        let weight = None;
+        Found { words, weight }
     }
 }
 
@@ -49,6 +71,12 @@ pub enum ProbeError {
         /// What the check looks for.
         wanted: String,
     },
+    /// The real answers, and wants no new flows.
+    #[error("{0}")]
+    Drains(String),
+    /// An answer that no real which works gives.
+    #[error("{0}")]
+    Wrong(String),
     /// More than a probe reads.
     #[error("answer longer than {} KiB", .0 / 1024)]
     TooLong(usize),

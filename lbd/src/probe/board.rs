@@ -1,6 +1,6 @@
 //! What the checks last said: for `status`, and as metrics.
 
-use super::{Answer, Target};
+use super::{Answer, ProbeError, Target};
 use crate::live::event::HealthState;
 use lbcore::config::Check;
 use lbcore::id::RealId;
@@ -14,6 +14,8 @@ use std::time::{Duration, SystemTime};
 pub enum CheckResult {
     /// As expected.
     Pass,
+    /// It answers, and wants no new flows.
+    Drain,
     /// Refused, silent, or something else.
     Fail,
     /// This host could not ask; it says nothing of the real.
@@ -25,13 +27,15 @@ impl CheckResult {
     pub fn word(self) -> &'static str {
         match self {
             CheckResult::Pass => "pass",
+            CheckResult::Drain => "drain",
             CheckResult::Fail => "fail",
             CheckResult::OwnTrouble => "own_trouble",
         }
     }
 
-    const ALL: [CheckResult; 3] = [
+    const ALL: [CheckResult; 4] = [
         CheckResult::Pass,
+        CheckResult::Drain,
         CheckResult::Fail,
         CheckResult::OwnTrouble,
     ];
@@ -218,6 +222,7 @@ impl Entry {
 pub(super) fn result(answer: &Answer) -> CheckResult {
     match &answer.outcome {
         Ok(_) => CheckResult::Pass,
+        Err(ProbeError::Drains(_)) => CheckResult::Drain,
         Err(error) if error.is_own_trouble() => CheckResult::OwnTrouble,
         Err(_) => CheckResult::Fail,
     }

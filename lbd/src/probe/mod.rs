@@ -10,11 +10,12 @@
 mod answer;
 mod board;
 mod http;
+mod kubernetes;
 mod roster;
 mod runner;
 mod tcp;
 
-pub use answer::{Answer, ProbeError};
+pub use answer::{Answer, Found, ProbeError};
 pub use board::{Board, CheckResult, CheckStatus, LastProbe};
 pub use runner::run;
 
@@ -66,6 +67,7 @@ impl Question {
             match &self.kind {
                 CheckKind::Tcp => tcp::probe(&self).await,
                 CheckKind::Http(check) => http::probe(&self, check).await,
+                CheckKind::Kubernetes(check) => kubernetes::probe(&self, check).await,
             }
         };
         let outcome = match tokio::time::timeout(self.timeout, probe).await {

@@ -31,6 +31,8 @@ pub(super) struct Judged {
     said_no: Vec<bool>,
     /// What was told of a real that is down: whether it declined.
     told: Option<bool>,
+    /// Of each check: the weight the real last gave itself.
+    weights: Vec<Option<u16>>,
 }
 
 impl Roster {
@@ -102,6 +104,7 @@ impl Roster {
         let mut ids = Vec::new();
         let mut trackers = Vec::new();
         let mut said_no = Vec::new();
+        let mut weights = Vec::new();
         let mut rows: Vec<(HealthState, Option<LastProbe>)> = Vec::new();
         for check in &target.checks {
             let kept = old.as_ref().and_then(|old| old.find(target, check, &taken));
@@ -112,12 +115,14 @@ impl Roster {
                     tracker.retune(check.rise, check.fall);
                     self.timetable.retime(old.ids[index], pace(check), now);
                     said_no.push(old.said_no[index]);
+                    weights.push(old.weights[index]);
                     (old.ids[index], tracker, shown[index].last.take())
                 }
                 _ => {
                     let state = known.unwrap_or(HealthState::Checking);
                     let tracker = Tracker::new(check.rise, check.fall, state);
                     said_no.push(false);
+                    weights.push(None);
                     (self.new_check(target.real, check, now), tracker, None)
                 }
             };
@@ -143,6 +148,7 @@ impl Roster {
             health,
             said_no,
             told,
+            weights,
         };
         let news = changed.map(|changed| judged.news(changed.to, "its checks were changed"));
         self.reals.insert(target.real, judged);
@@ -212,6 +218,19 @@ impl Judged {
         std::mem::replace(&mut self.told, declined) != declined
     }
 
+    /// Notes the weight a passed probe has found. True if the real's weight is another one now.
+    pub(super) fn note_weight(&mut self, index: usize, weight: Option<u16>) -> bool {
+        let before = self.weight();
+        // Who no longer says keeps what it said.
+        self.weights[index] = weight.or(self.weights[index]);
+        self.weight() != before
+    }
+
+    /// As the first of its checks says that says anything.
+    fn weight(&self) -> Option<u16> {
+        self.weights.iter().copied().flatten().next()
+    }
+
     /// Whether a check is down by what the real itself says.
     fn declined(&self) -> bool {
         let trackers = self.health.trackers().iter();
@@ -227,6 +246,7 @@ impl Judged {
             epoch: self.target.epoch,
             state,
             declined: state == HealthState::Down && self.declined(),
+            weight: self.weight(),
             reason: reason.to_owned(),
         }
     }

@@ -1,16 +1,16 @@
 //! The `tcp` check: a connection opens.
 
-use super::{ProbeError, Question};
+use super::{Found, ProbeError, Question};
 use std::io;
 use std::net::SocketAddr;
 use tokio::net::{TcpSocket, TcpStream};
 
 /// Opens a connection and closes it with a reset: nothing was said, so nothing can be lost, and
 /// neither side keeps a socket in TIME_WAIT for every probe.
-pub(super) async fn probe(question: &Question) -> Result<String, ProbeError> {
+pub(super) async fn probe(question: &Question) -> Result<Found, ProbeError> {
     let stream = connect(question).await?;
     stream.set_zero_linger().map_err(ProbeError::Io)?;
-    Ok("connected".to_owned())
+    Ok("connected".into())
 }
 
 /// Connects to the real, from the check's source address if it has one.

@@ -199,7 +199,7 @@ fn http_expectations() {
         let text = web().replace("type = \"tcp\"", &format!("type = \"http\"\n{keys}"));
         match &parse(&text).unwrap().services[0].checks[0].kind {
             CheckKind::Http(http) => http.clone(),
-            CheckKind::Tcp => panic!("an http check"),
+            _ => panic!("an http check"),
         }
     };
     assert_eq!(http("").expect, [(200, 399)]);
@@ -215,13 +215,37 @@ fn http_expectations() {
     );
 }
 
+#[test]
+fn kubernetes_checks() {
+    let text =
+        |keys: &str| web().replace("type = \"tcp\"", &format!("type = \"kubernetes\"\n{keys}"));
+    let read = |keys: &str| match &parse(&text(keys)).unwrap().services[0].checks[0].kind {
+        CheckKind::Kubernetes(check) => check.clone(),
+        _ => panic!("a kubernetes check"),
+    };
+    let check = read("port = 32000\nservice = \"default/web\"");
+    assert_eq!(check.path, "/healthz");
+    assert_eq!(check.service.unwrap().to_string(), "default/web");
+    assert_eq!(check.weight, NodeWeight::Endpoints);
+    assert_eq!(
+        read("port = 10256\nweight = \"observe\"").weight,
+        NodeWeight::Observe
+    );
+
+    let errors = parse(&text("service = \"default/web\"")).unwrap_err();
+    assert_eq!(errors.len(), 1);
+    assert_eq!(errors[0].message, "`port` is missing");
+}
+
 /// Warnings are for what is legal and surprises.
 #[test]
 fn warnings() {
     let slow = web().replace("type = \"tcp\"", "type = \"tcp\"\ntimeout = \"3s\"");
     let panicky = web().replace("port = 80", "port = 80\nmin_healthy = 3");
     let exec = format!("[lbd]\nallow_exec = true\n{}", web());
+    let anyone = web().replace("type = \"tcp\"", "type = \"kubernetes\"\nport = 32000");
     for (text, line, words) in [
+        (anyone, 9, "another Service"),
         (slow, 9, "longer"),
         (panicky, 7, "2 reals"),
         (exec, 2, "exec"),

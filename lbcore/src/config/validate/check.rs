@@ -6,7 +6,7 @@ use super::super::raw::Section;
 use super::super::words::CheckType;
 use super::super::{value, words};
 use super::claims::{Claims, Machine};
-use super::{HOUR, http};
+use super::{HOUR, http, kubernetes};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -46,11 +46,13 @@ pub(super) fn check(s: &Section<'_>, reals: &[Real], claims: &mut Claims) -> Opt
     let kind = s
         .required("type", |v| words::CHECK_TYPE.read(v))
         .map(|kind| kind.into_inner());
+    let port = s.get("port", value::port).map(|port| port.into_inner());
     let kind = kind.map(|kind| {
         strangers(s, kind);
         match kind {
             CheckType::Tcp => CheckKind::Tcp,
             CheckType::Http => CheckKind::Http(http::http(s)),
+            CheckType::Kubernetes => CheckKind::Kubernetes(kubernetes::kubernetes(s, port)),
         }
     });
     let interval = value::duration(MIN_INTERVAL, HOUR);
@@ -58,7 +60,7 @@ pub(super) fn check(s: &Section<'_>, reals: &[Real], claims: &mut Claims) -> Opt
     let check = Check {
         via: s.get_or("via", |v| words::VIA.read(v), Via::Real),
         source: source(s, reals, claims),
-        port: s.get("port", value::port).map(|port| port.into_inner()),
+        port,
         interval: every,
         fast_interval: s.get_or("fast_interval", &interval, (every / 4).max(MIN_INTERVAL)),
         down_interval: s.get_or("down_interval", &interval, every),

@@ -43,7 +43,7 @@ fn method(value: &DeValue<'_>) -> Result<String, Fault> {
     Ok(text)
 }
 
-fn target(value: &DeValue<'_>) -> Result<String, Fault> {
+pub(super) fn target(value: &DeValue<'_>) -> Result<String, Fault> {
     let text = string(value)?;
     if !text.starts_with('/') {
         let fault = Fault::new(format!("{} does not start with `/`", quote(&text)));

@@ -4,6 +4,7 @@ mod check;
 mod claims;
 mod daemon;
 mod http;
+mod kubernetes;
 mod proxy;
 mod real;
 mod service;

@@ -104,6 +104,7 @@ impl Bench {
             epoch,
             state,
             declined: false,
+            weight: None,
             reason: "as the test says".to_owned(),
         };
         self.world.hear_health(news, self.now)

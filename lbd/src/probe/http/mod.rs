@@ -8,18 +8,19 @@ mod bounded;
 #[cfg(test)]
 mod tests;
 
-use super::{ProbeError, Question, tcp};
+use super::{Found, ProbeError, Question, tcp};
 use bounded::Bounded;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::header::{CONNECTION, HOST, USER_AGENT};
+use hyper::header::{CONNECTION, HOST, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use lbcore::config::HttpCheck;
 use std::error::Error;
 use std::io;
 use std::pin::pin;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Bytes of an answer that are read at most, head and body and interim answers together: a health
 /// page needs a fraction, and a thousand probes of hostile reals stay within 64 MiB.
@@ -30,9 +31,22 @@ const MOST_HELD: usize = 32 * 1024;
 
 /// Asks once and closes in order, since the answer has been read: the real's log shows an ordinary
 /// request. (What is left unread of a body nobody asked about ends with a reset.)
-pub(super) async fn probe(question: &Question, check: &HttpCheck) -> Result<String, ProbeError> {
+pub(super) async fn probe(question: &Question, check: &HttpCheck) -> Result<Found, ProbeError> {
     let request = request(question, check)?;
     let stream = tcp::connect(question).await?;
+    exchange(stream, request, |response| judge(response, check)).await
+}
+
+/// Sends `request` and gives the head of the answer to `judge`, who may read its body.
+pub(super) async fn exchange<S, F, T>(
+    stream: S,
+    request: Request<Empty<Bytes>>,
+    judge: impl FnOnce(Response<Incoming>) -> F,
+) -> Result<T, ProbeError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Future<Output = Result<T, ProbeError>>,
+{
     let io = TokioIo::new(Bounded::new(stream, MOST_READ));
     let (mut sender, connection) = http1::Builder::new()
         .max_buf_size(MOST_HELD)
@@ -42,7 +56,7 @@ pub(super) async fn probe(question: &Question, check: &HttpCheck) -> Result<Stri
 
     let mut exchange = pin!(async {
         let response = sender.send_request(request).await.map_err(failure)?;
-        judge(response, check).await
+        judge(response).await
     });
     tokio::select! {
         verdict = &mut exchange => verdict,
@@ -52,43 +66,61 @@ pub(super) async fn probe(question: &Question, check: &HttpCheck) -> Result<Stri
 }
 
 fn request(question: &Question, check: &HttpCheck) -> Result<Request<Empty<Bytes>>, ProbeError> {
-    let host = check
-        .host
-        .clone()
-        .unwrap_or_else(|| match question.to.port() {
-            80 if question.to.is_ipv6() => format!("[{}]", question.to.ip()),
-            80 => question.to.ip().to_string(),
-            _ => question.to.to_string(),
-        });
-    let mut request = Request::builder()
-        .method(check.method.as_str())
-        .uri(&check.path)
-        .body(Empty::new())
-        .map_err(|error| ProbeError::Request(error.to_string()))?;
-    let ours = [
-        (HOST.as_str(), host.as_str()),
-        (
-            USER_AGENT.as_str(),
-            concat!("lbd/", env!("CARGO_PKG_VERSION")),
-        ),
-        (CONNECTION.as_str(), "close"),
-    ];
-    let theirs = check
-        .headers
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()));
-    for (name, value) in ours.into_iter().chain(theirs) {
-        let name = hyper::header::HeaderName::try_from(name)
-            .map_err(|error| ProbeError::Request(format!("{name}: {error}")))?;
-        let value = hyper::header::HeaderValue::try_from(value)
-            .map_err(|error| ProbeError::Request(format!("{name}: {error}")))?;
-        // The check's own headers come last and replace ours.
-        request.headers_mut().insert(name, value);
+    let mut request = bare_request(question, &check.method, &check.path, check.host.as_deref())?;
+    for (name, value) in &check.headers {
+        // The check's own headers replace ours.
+        put(&mut request, name, value)?;
     }
     Ok(request)
 }
 
-async fn judge(response: Response<Incoming>, check: &HttpCheck) -> Result<String, ProbeError> {
+/// A request with the headers that every probe sends.
+pub(super) fn bare_request(
+    question: &Question,
+    method: &str,
+    path: &str,
+    host: Option<&str>,
+) -> Result<Request<Empty<Bytes>>, ProbeError> {
+    let asked = match question.to.port() {
+        80 if question.to.is_ipv6() => format!("[{}]", question.to.ip()),
+        80 => question.to.ip().to_string(),
+        _ => question.to.to_string(),
+    };
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .body(Empty::new())
+        .map_err(|error| ProbeError::Request(error.to_string()))?;
+    put(&mut request, HOST.as_str(), host.unwrap_or(&asked))?;
+    let us = concat!("lbd/", env!("CARGO_PKG_VERSION"));
+    put(&mut request, USER_AGENT.as_str(), us)?;
+    put(&mut request, CONNECTION.as_str(), "close")?;
+    Ok(request)
+}
+
+fn put<B>(request: &mut Request<B>, name: &str, value: &str) -> Result<(), ProbeError> {
+    let wrong = |error: String| ProbeError::Request(format!("{name}: {error}"));
+    let key = HeaderName::try_from(name).map_err(|error| wrong(error.to_string()))?;
+    let value = HeaderValue::try_from(value).map_err(|error| wrong(error.to_string()))?;
+    request.headers_mut().insert(key, value);
+    Ok(())
+}
+
+/// The whole body, of at most `most` bytes.
+pub(super) async fn body(mut body: Incoming, most: usize) -> Result<Vec<u8>, ProbeError> {
+    let mut whole = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(failure)?;
+        let data = frame.data_ref().map_or(&[][..], |data| data);
+        if whole.len() + data.len() > most {
+            return Err(ProbeError::TooLong(most));
+        }
+        whole.extend_from_slice(data);
+    }
+    Ok(whole)
+}
+
+async fn judge(response: Response<Incoming>, check: &HttpCheck) -> Result<Found, ProbeError> {
     let status = response.status().as_u16();
     if !check
         .expect
@@ -103,7 +135,7 @@ async fn judge(response: Response<Incoming>, check: &HttpCheck) -> Result<String
         let wanted = wanted.clone();
         return Err(ProbeError::BodyLacks { status, wanted });
     }
-    Ok(format!("http {status}"))
+    Ok(format!("http {status}").into())
 }
 
 /// Looks for `wanted` in the body as it arrives; of what was searched only a tail is kept, in case

@@ -156,12 +156,18 @@ where
         }
     }
 
-    /// Counts one answer; news if it changed the real's verdict.
+    /// Counts one answer; news if it changed the real's verdict or its weight.
     fn answered(&mut self, check: CheckId, answer: &Answer, now: Tick) -> Option<HealthNews> {
         let (judged, index) = self.roster.find(check)?;
         let mut otherwise_down = false;
+        let mut reweighed = false;
         let recorded = match result(answer) {
-            CheckResult::Pass => judged.record(index, ProbeResult::Pass, now),
+            CheckResult::Pass => {
+                let weight = answer.outcome.as_ref().ok().and_then(|found| found.weight);
+                reweighed = judged.note_weight(index, weight);
+                judged.record(index, ProbeResult::Pass, now)
+            }
+            CheckResult::Drain => judged.record(index, ProbeResult::Drain, now),
             CheckResult::Fail => {
                 let recorded = judged.record(index, ProbeResult::Fail, now);
                 let said_no = matches!(&answer.outcome, Err(error) if error.declines());
@@ -192,12 +198,14 @@ where
             let (service, real) = (&target.service, &target.name);
             match transition.to {
                 HealthState::Up => info!("{service}/{real} is up: {reason}"),
+                HealthState::Draining => info!("{service}/{real} drains: {reason}"),
                 HealthState::Down => warn!("{service}/{real} is down: {reason}"),
                 HealthState::Checking => info!("{service}/{real} is being checked: {reason}"),
             }
         }
         let verdict = judged.health.verdict();
-        (recorded.real.is_some() || otherwise_down).then(|| judged.news(verdict, &reason))
+        let changed = recorded.real.is_some() || otherwise_down || reweighed;
+        changed.then(|| judged.news(verdict, &reason))
     }
 
     async fn send(&self, news: HealthNews) -> Result<(), Unheard> {

@@ -1,4 +1,4 @@
-use super::super::ProbeError;
+use super::super::{Found, ProbeError};
 use super::*;
 use lbcore::config::{Check, CheckKind, Via};
 use lbcore::id::{Epoch, RealId};
@@ -46,7 +46,7 @@ fn target(number: u16) -> Target {
 
 fn answer(outcome: Result<&str, ProbeError>) -> Answer {
     Answer {
-        outcome: outcome.map(str::to_owned),
+        outcome: outcome.map(Found::from),
         took: Duration::from_micros(400),
     }
 }
@@ -190,6 +190,37 @@ async fn t29_a_real_that_says_no_after_it_was_silent_is_told_and_the_other_way_r
     assert!(rig.events.is_empty());
 }
 
+/// T33: a node without pods drains at its first answer, and each other weight is news.
+#[tokio::test]
+async fn t33_a_node_that_asks_for_it_drains_at_once_and_its_weight_is_told() {
+    fn weighs(weight: Option<u16>) -> Answer {
+        let words = "http 200".to_owned();
+        Answer {
+            outcome: Ok(Found { words, weight }),
+            took: Duration::from_micros(400),
+        }
+    }
+    let script = Script::new(|| weighs(Some(3)));
+    let mut rig = Rig::start(vec![target(1)], 8, script.ask());
+    let expect = async |rig: &mut Rig, state, weight| {
+        let news = rig.news().await;
+        assert_eq!(
+            (news.state, news.weight, news.declined),
+            (state, weight, false)
+        );
+    };
+    expect(&mut rig, HealthState::Up, Some(3)).await;
+    script.say(|| weighs(Some(1)));
+    expect(&mut rig, HealthState::Up, Some(1)).await;
+    script.say(|| answer(Err(ProbeError::Drains("no local endpoints".to_owned()))));
+    expect(&mut rig, HealthState::Draining, Some(1)).await;
+    until("drained five times", || rig.results("rs1", "drain") >= 5).await;
+    script.say(|| weighs(None));
+    expect(&mut rig, HealthState::Up, Some(1)).await;
+    assert_eq!(rig.results("rs1", "fail"), 0);
+    assert!(rig.events.is_empty(), "who says nothing keeps its weight");
+}
+
 #[tokio::test]
 async fn only_changes_of_the_verdict_are_news() {
     let script = Script::new(pass);
@@ -199,6 +230,7 @@ async fn only_changes_of_the_verdict_are_news() {
         epoch: Epoch::new(1),
         state: HealthState::Up,
         declined: false,
+        weight: None,
         reason: "connected in 0.4 ms".to_owned(),
     };
     assert_eq!(rig.news().await, up, "the first verdict is news");
