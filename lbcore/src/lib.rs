@@ -9,7 +9,7 @@
 //! | floor | rooms |
 //! |---|---|
 //! | 0 | [`id`], [`time`], [`load`], [`net`] |
-//! | 1 | [`flow`], [`sched`], [`session`], [`health`], [`vip`] |
+//! | 1 | [`flow`], [`sched`], [`session`], [`health`], [`vip`], [`proxyproto`] |
 //! | 2 | [`config`] |
 //! | 3 | [`service`] |
 //! | 4 | [`director`], [`api`] |
@@ -22,6 +22,7 @@ pub mod time;
 
 pub mod flow;
 pub mod health;
+pub mod proxyproto;
 pub mod sched;
 pub mod session;
 pub mod vip;

@@ -33,3 +33,27 @@ fn the_director_allocates_nothing() {
     }
     assert_eq!(flows(20_000, SYN, false), 0, "a full table");
 }
+
+#[test]
+fn proxy_headers_allocate_nothing() {
+    use lbcore::net::Protocol;
+    use lbcore::proxyproto::{Reading, read, write_v1, write_v2};
+    use std::net::SocketAddr;
+
+    for ends in [
+        ["198.51.100.7:40001", "192.0.2.10:443"],
+        ["[2001:db8:1::7]:40001", "[2001:db8::10]:443"],
+    ] {
+        let [client, server]: [SocketAddr; 2] = ends.map(|end| end.parse().expect("an address"));
+        let count = allocations(|| {
+            for header in [
+                write_v1(client, server),
+                write_v2(client, server, Protocol::Tcp),
+            ] {
+                let reading = read(&header, Protocol::Tcp);
+                assert!(matches!(reading, Ok(Reading::Done { .. })));
+            }
+        });
+        assert_eq!(count, 0, "{client}");
+    }
+}
