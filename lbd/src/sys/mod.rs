@@ -3,6 +3,7 @@
 pub mod affinity;
 pub mod capability;
 pub mod clock;
+pub mod datagrams;
 pub mod ethtool;
 pub mod link_socket;
 pub mod netlink;
