@@ -1,21 +1,22 @@
 //! The state of lbd as people and scripts see it.
 
+mod service;
+mod vip;
+
 use super::reconciler::Reconciler;
 use crate::control::{MetricsView, metrics::Transitions};
-use crate::live::event::HealthState;
 use crate::live::{FrameTotals, WorkerState};
 use lbcore::api::{
-    CheckView, DriftView, EngineView, FramesView, InterfaceView, LastReload, RealView, ServiceView,
-    StatusView, Timestamp, VipView,
+    DriftView, EngineView, FramesView, InterfaceView, LastReload, StatusView, Timestamp,
 };
-use lbcore::config::{self, Admin, Announce};
+use lbcore::config::Announce;
 use lbcore::flow::Eviction;
 use lbcore::id::RealId;
-use lbcore::net::MacAddr;
-use lbcore::service::{Member, RealState, Service, ServiceState, ServiceTable, Serving};
-use lbcore::vip::{Hold, VipState};
+use lbcore::service::{ServiceState, ServiceTable};
+use lbcore::vip::Hold;
+use service::state_reason;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 impl Reconciler {
     /// The whole picture.
@@ -131,171 +132,6 @@ impl Reconciler {
             .iter()
             .enumerate()
             .map(of)
-            .collect()
-    }
-
-    /// All services, in file order.
-    pub(super) fn service_views(&self, table: &ServiceTable) -> Vec<ServiceView> {
-        let of = |config: &config::Service| {
-            let service = table.services.iter().find(|s| *s.name == *config.name)?;
-            Some(self.service_view(config, service, table))
-        };
-        self.world.services().filter_map(of).collect()
-    }
-
-    /// One service with its reals.
-    fn service_view(
-        &self,
-        config: &config::Service,
-        service: &Service,
-        table: &ServiceTable,
-    ) -> ServiceView {
-        let reals: Vec<_> = service
-            .members
-            .iter()
-            .map(|m| self.real_view(config, m, table))
-            .collect();
-        let totals = self.live.service_totals(service.id);
-        ServiceView {
-            name: config.name.clone(),
-            description: config.description.clone(),
-            labels: config.labels.clone(),
-            endpoints: service
-                .keys
-                .iter()
-                .map(|k| SocketAddr::new(k.vip.ip(), k.port))
-                .collect(),
-            protocol: config.protocol,
-            mode: config.mode,
-            scheduler: config.scheduler,
-            admin: config.admin,
-            state: service.state,
-            state_reason: state_reason(service),
-            checks: config.checks.iter().map(check_words).collect(),
-            min_healthy: config.min_healthy,
-            sorry: config.sorry,
-            flows: reals.iter().map(|r| r.flows).sum(),
-            new_flows: totals.new_flows,
-            packets: totals.packets,
-            bytes: totals.bytes,
-            reals,
-        }
-    }
-
-    fn real_view(
-        &self,
-        service: &config::Service,
-        member: &Member,
-        table: &ServiceTable,
-    ) -> RealView {
-        let config = service
-            .reals
-            .iter()
-            .find(|r| r.address == member.address && r.port == member.port);
-        let facts = self.world.reals.get(&member.id);
-        let totals = self.live.real_totals(member.id);
-        let path = table.real(member.id).and_then(|r| r.path);
-        let weight = u32::from(member.weight);
-        let checks = self.board.checks(member.id).into_iter().map(|c| CheckView {
-            check: c.check,
-            state: match c.state {
-                HealthState::Checking => RealState::Checking,
-                HealthState::Up => RealState::Up,
-                HealthState::Draining => RealState::Draining,
-                HealthState::Down => RealState::Down,
-            },
-            reason: c.last.map(|l| l.reason).unwrap_or_default(),
-        });
-        let checks: Vec<CheckView> = checks.collect();
-        RealView {
-            name: member.name.clone(),
-            description: config.map(|c| c.description.clone()).unwrap_or_default(),
-            labels: config.map(|c| c.labels.clone()).unwrap_or_default(),
-            address: member.address,
-            port: member
-                .port
-                .or(service.ports.first().copied())
-                .unwrap_or_default(),
-            weight,
-            effective_weight: if member.why_not.is_none() { weight } else { 0 },
-            admin: config.map_or(Admin::Enabled, |c| self.world.admin_of(service, c)),
-            backup: member.backup,
-            removed: member.lingering,
-            state: member.state,
-            reason: reason(member, &checks),
-            since: Timestamp(facts.map_or(self.started, |f| f.since)),
-            mac: path.map(|p| p.dst.to_string()),
-            interface: path
-                .and_then(|p| table.interface(p.ifindex))
-                .map(|i| i.name.clone()),
-            checks,
-            flows: u64::from(self.live.loads.flows(member.id)),
-            active_flows: u64::from(self.live.loads.active(member.id)),
-            new_flows: totals.new_flows,
-            packets: totals.packets,
-            bytes: totals.bytes,
-        }
-    }
-
-    /// Who answers for the VIPs, by VIP and interface.
-    pub(super) fn vip_views(&self) -> Vec<VipView> {
-        let mut views = Vec::new();
-        for vip in self.vips() {
-            let services: Vec<&config::Service> = self
-                .world
-                .services()
-                .filter(|s| s.vips.contains(&vip))
-                .collect();
-            let Some(first) = services.first() else {
-                continue;
-            };
-            let (names, announce) = (
-                services.iter().map(|s| s.name.clone()).collect::<Vec<_>>(),
-                first.announce,
-            );
-            let known: Vec<_> = self
-                .world
-                .vips
-                .iter()
-                .filter(|((v, _), _)| *v == vip)
-                .collect();
-            let empty = || VipView {
-                vip,
-                services: names.clone(),
-                interface: None,
-                state: VipState::Silent,
-                announce,
-                mac: None,
-                last_announced: None,
-                conflicts: 0,
-                claimed_by: None,
-                note: None,
-            };
-            if known.is_empty() {
-                views.push(empty());
-            }
-            for ((_, interface), news) in known {
-                let link = self.world.links.iter().find(|l| l.name == *interface);
-                let ours = !matches!(news.state, VipState::Silent | VipState::Conflict);
-                views.push(VipView {
-                    interface: Some(interface.clone()),
-                    state: news.state,
-                    mac: link.filter(|_| ours).map(|l| l.mac.to_string()),
-                    conflicts: news.conflicts,
-                    last_announced: news.announced.map(Timestamp),
-                    claimed_by: news.claimed_by.map(|m: MacAddr| m.to_string()),
-                    note: news.note.clone(),
-                    ..empty()
-                });
-            }
-        }
-        views
-    }
-
-    fn vips(&self) -> BTreeSet<IpAddr> {
-        self.world
-            .services()
-            .flat_map(|s| s.vips.iter().copied())
             .collect()
     }
 
@@ -416,49 +252,4 @@ impl Reconciler {
             transitions: self.tallies.transitions.iter().filter_map(of).collect(),
         }
     }
-}
-
-/// Why the service is in its state, in words.
-fn state_reason(service: &Service) -> String {
-    let own = || service.members.iter().filter(|m| !m.sorry && !m.lingering);
-    let up = own().filter(|m| m.state.serves()).count();
-    let all = own().count();
-    match service.serving {
-        Serving::Reals => format!("{up} of {all} reals up"),
-        Serving::Backups => "no ordinary real is up: the backups serve".to_owned(),
-        Serving::Sorry => "no real is up: the sorry server answers".to_owned(),
-        Serving::LastGood => {
-            format!(
-                "checks fail for {} of {all} reals: the last good set goes on",
-                all - up
-            )
-        }
-        Serving::Nobody if all == 0 => "it has no reals".to_owned(),
-        Serving::Nobody => {
-            "no real may serve, new flows are dropped (no_real): see why in the reals' reasons"
-                .to_owned()
-        }
-    }
-}
-
-/// The state's reason; of a real that is up, what its checks said last.
-fn reason(member: &Member, checks: &[CheckView]) -> String {
-    let said: Vec<&str> = checks
-        .iter()
-        .map(|c| c.reason.as_str())
-        .filter(|r| !r.is_empty())
-        .collect();
-    match member.state {
-        RealState::Up if !said.is_empty() => said.join("; "),
-        _ => member.reason.clone(),
-    }
-}
-
-/// `tcp :8080 every 2s`
-fn check_words(check: &config::Check) -> String {
-    let port = check
-        .port
-        .map(|port| format!(" :{port}"))
-        .unwrap_or_default();
-    format!("{}{port} every {:?}", check.kind.word(), check.interval)
 }
