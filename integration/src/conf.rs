@@ -69,6 +69,9 @@ impl Conf {
         table(&mut out, "[network]", &network);
         for service in &self.services {
             table(&mut out, "[[service]]", &service.keys);
+            if !service.proxy.is_empty() {
+                table(&mut out, "[service.proxy]", &service.proxy);
+            }
             for check in &service.checks {
                 table(&mut out, "[[service.check]]", check);
             }
@@ -84,6 +87,7 @@ impl Conf {
 #[derive(Clone, Debug, Default)]
 pub struct ServiceConf {
     keys: Vec<(String, String)>,
+    proxy: Vec<(String, String)>,
     checks: Vec<Vec<(String, String)>>,
     /// Its reals, in file order.
     pub reals: Vec<RealConf>,
@@ -110,6 +114,13 @@ impl ServiceConf {
     pub fn with(mut self, key: &str, toml: &str) -> ServiceConf {
         set(&mut self.keys, key, toml);
         self
+    }
+
+    /// Makes it a proxied service, and sets a key of `[service.proxy]`.
+    #[must_use]
+    pub fn proxy(mut self, key: &str, toml: &str) -> ServiceConf {
+        set(&mut self.proxy, key, toml);
+        self.with("mode", "\"tproxy\"")
     }
 
     /// Adds a check from lines like `type = "tcp"`.

@@ -3,7 +3,7 @@
 //! | room | what it holds |
 //! |---|---|
 //! | [`isolate`] | a test runs in namespaces of its own, which the kernel takes back when it ends |
-//! | [`netns`], [`topology`] | named network namespaces; the networks the tests run on (SW, WIRE) |
+//! | [`netns`], [`topology`], [`routed`] | named network namespaces; the networks the tests run on (SW, WIRE, RT) |
 //! | [`conf`], [`daemon`], [`metrics`] | a configuration as text; lbd and lbctl as processes; what `/metrics` says |
 //! | [`real_server`] | `whoami`: says who it is and whom it sees |
 //! | [`client`], [`long_flows`] | curl and single requests; thousands of flows that must not break |
@@ -23,6 +23,7 @@ pub mod long_flows;
 pub mod metrics;
 pub mod netns;
 pub mod real_server;
+pub mod routed;
 pub mod stage;
 pub mod tally;
 pub mod topology;

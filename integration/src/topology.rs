@@ -1,4 +1,4 @@
-//! The networks the tests run on. Addresses are the same everywhere, so that tests read alike:
+//! The networks the tests of direct routing run on; proxied services have [`crate::routed`]. Addresses are the same everywhere, so that tests read alike:
 //!
 //! | who | IPv4 (/24) | IPv6 (/64) | MAC |
 //! |---|---|---|---|
@@ -55,7 +55,7 @@ pub enum Offloads {
 }
 
 impl Offloads {
-    fn apply(self, netns: &Netns, interface: &str) {
+    pub(crate) fn apply(self, netns: &Netns, interface: &str) {
         if self == Offloads::Off {
             netns.sh(&format!(
                 "ethtool -K {interface} tso off gso off gro off tx off"
@@ -136,7 +136,7 @@ impl Switch {
         self.sw.ip(&format!("link set {port} master br0 up"));
         self.offloads.apply(&self.sw, port);
         self.offloads.apply(netns, "eth0");
-        bring_up(netns, v4, v6);
+        bring_up(netns, "eth0", v4, v6);
     }
 }
 
@@ -166,8 +166,8 @@ impl Wire {
             netns.sysctl("ipv6.conf.eth0.accept_ra", "0");
             netns.sysctl("ipv6.conf.eth0.router_solicitations", "0");
         }
-        bring_up(&generator, CLIENT.into(), CLIENT6.into());
-        bring_up(&lb, LB.into(), LB6.into());
+        bring_up(&generator, "eth0", CLIENT.into(), CLIENT6.into());
+        bring_up(&lb, "eth0", LB.into(), LB6.into());
         Wire { generator, lb }
     }
 }
@@ -178,13 +178,14 @@ impl Default for Wire {
     }
 }
 
-fn bring_up(netns: &Netns, v4: IpAddr, v6: IpAddr) {
+/// Gives an interface its addresses, and starts it.
+pub(crate) fn bring_up(netns: &Netns, interface: &str, v4: IpAddr, v6: IpAddr) {
     // While a link-local address is being asked for (a second or two), the kernel sends no
     // neighbour solicitations of its own accord.
-    netns.sysctl("ipv6.conf.eth0.dad_transmits", "0");
-    netns.ip(&format!("addr add {v4}/24 dev eth0"));
-    netns.ip(&format!("addr add {v6}/64 dev eth0 nodad"));
-    netns.ip("link set eth0 up");
+    netns.sysctl(&format!("ipv6.conf.{interface}.dad_transmits"), "0");
+    netns.ip(&format!("addr add {v4}/24 dev {interface}"));
+    netns.ip(&format!("addr add {v6}/64 dev {interface} nodad"));
+    netns.ip(&format!("link set {interface} up"));
 }
 
 /// Index of `eth0` in `netns`.

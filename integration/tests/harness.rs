@@ -1,13 +1,14 @@
 //! The harness alone, without lbd: what the other tests rely on.
 
-use integration::client::{curl, datagram, request, spread, upload};
+use integration::client::{curl, datagram, request, request_within, spread, upload};
 use integration::frames::Headers;
 use integration::isolated;
 use integration::load::Load;
 use integration::long_flows::{LongFlows, Transport};
+use integration::routed::{self, Routed};
 use integration::stage::serve;
 use integration::tally::Tally;
-use integration::topology::{CLIENT, Offloads, Switch, Wire, real, real_mac, real6};
+use integration::topology::{CLIENT, Offloads, Switch, VIP, Wire, real, real_mac, real6};
 use integration::wire::RawSocket;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -31,6 +32,26 @@ fn a_real_server_says_who_it_is_and_whom_it_sees() {
             assert_eq!(spread(&answers)["rs1"], 50);
             assert!(answers.iter().all(|answer| answer.peer.ip() == CLIENT));
         }
+    });
+}
+
+#[test]
+fn the_routed_networks_meet_at_lbds_host() {
+    isolated(|| {
+        let routed = Routed::new(2, Offloads::Defaults);
+        let _server = routed.serve(2, 8080);
+        for address in [IpAddr::from(routed::real(2)), routed::real6(2).into()] {
+            let target = SocketAddr::new(address, 8080);
+            let answer = request(&routed.lb, target).expect("an answer");
+            assert_eq!(answer.server, "rs2");
+            assert!(request_within(&routed.cl, target, Duration::from_millis(300)).is_err());
+        }
+        // What is for a VIP comes as far as lbd's host, which does not have it.
+        let seen = RawSocket::open(&routed.lb);
+        let vip = format!("{VIP}:80").parse().expect("an address");
+        assert!(request_within(&routed.cl, vip, Duration::from_millis(300)).is_err());
+        let to_vip = |frame: &[u8]| frame.get(30..34) == Some(&VIP.octets());
+        assert!(seen.receive_where(Duration::from_secs(2), to_vip).is_some());
     });
 }
 
