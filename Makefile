@@ -84,3 +84,4 @@ install: ## Install release builds, unit and sample configuration below $(DESTDI
 	install -Dm644 systemd/lbd.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/lbd.conf
 	install -Dm644 config/lbd.toml $(DESTDIR)$(PREFIX)/share/doc/lbd/lbd.toml
 	install -Dm644 config/dr-minimal.toml $(DESTDIR)$(PREFIX)/share/doc/lbd/dr-minimal.toml
+	install -Dm644 config/tproxy.toml $(DESTDIR)$(PREFIX)/share/doc/lbd/tproxy.toml

@@ -8,10 +8,15 @@ use std::time::Duration;
 
 const FULL: &str = include_str!("../../../../config/lbd.toml");
 const MINIMAL: &str = include_str!("../../../../config/dr-minimal.toml");
+const TPROXY: &str = include_str!("../../../../config/tproxy.toml");
 
 #[test]
 fn the_samples_are_good_and_without_warnings() {
-    for (name, text) in [("lbd.toml", FULL), ("dr-minimal.toml", MINIMAL)] {
+    for (name, text) in [
+        ("lbd.toml", FULL),
+        ("dr-minimal.toml", MINIMAL),
+        ("tproxy.toml", TPROXY),
+    ] {
         let report = offline_check(name, text.as_bytes(), false);
         assert_eq!(
             report.outcome.map(|checked| checked.warnings),
@@ -133,6 +138,46 @@ fn defaults_are_those_of_the_contract() {
     );
 }
 
+/// The values of interface.md section 1, written out in the sample.
+#[test]
+fn the_tproxy_sample_gives_the_defaults() {
+    let config = parse(TPROXY).unwrap();
+    let service = &config.services[0];
+    assert_eq!(service.mode, Mode::Tproxy);
+    assert_eq!(service.proxy, Proxy::default());
+    let expected = Proxy {
+        source: Source::Client,
+        send_proxy: SendProxy::Off,
+        accept_proxy: false,
+        trusted_sources: vec![],
+        connect_timeout: Duration::from_secs(3),
+        retries: 2,
+        max_connections: 0,
+        max_connections_per_source: 0,
+    };
+    assert_eq!(service.proxy, expected);
+    let real = &service.reals[0];
+    assert_eq!((real.port, real.max_connections), (Some(8080), 0));
+    assert_eq!(real.place(), "10.20.0.21:8080".parse().unwrap());
+}
+
+#[test]
+fn a_proxied_service_needs_no_interface_and_tells_reals_apart_by_port() {
+    let text = "[[service]]\nname = \"web\"\nvip = \"192.0.2.10\"\nport = 80\nmode = \"tproxy\"\n\
+        [service.proxy]\nsource = \"self\"\nsend_proxy = \"v2\"\naccept_proxy = true\n\
+        trusted_sources = [\"198.51.100.0/24\", \"2001:db8::1\"]\n\
+        [[service.check]]\ntype = \"tcp\"\n\
+        [[service.real]]\nname = \"a\"\naddress = \"10.0.0.1\"\nport = 8080\nmax_connections = 9\n\
+        [[service.real]]\nname = \"b\"\naddress = \"10.0.0.1\"\nport = 8081\n\
+        [[service.real]]\nname = \"c\"\naddress = \"2001:db8::9\"\n";
+    let checked = check(text).unwrap();
+    assert_eq!(checked.warnings, vec![]);
+    let service = &checked.config.services[0];
+    assert_eq!(service.proxy.trusted_sources.len(), 2);
+    let ports: Vec<_> = service.reals.iter().map(|r| r.port).collect();
+    assert_eq!(ports, [Some(8080), Some(8081), None]);
+}
+
 #[test]
 fn udp_has_its_own_idle_timeout() {
     let udp = web().replace(
@@ -150,7 +195,7 @@ fn later_keys_are_accepted_with_their_default() {
     let service = "slow_start = \"0s\"\nmax_new_flows_per_source = 0\nfragments = \"drop\"\n";
     let text = web()
         .replace("port = 80\n", &format!("port = 80\n{service}"))
-        .replace("address", "max_connections = 0\nport = 80\naddress")
+        .replace("address", "port = 80\naddress")
         .replace("[network]\n", "[network]\nxdp_mode = \"auto\"\n");
     let text = format!("[lbd]\nwrite_back = true\nbpf_dir = \"/sys/fs/bpf/lbd\"\n{text}");
     assert_eq!(parse(&text), parse(&web()));
