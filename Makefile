@@ -70,9 +70,12 @@ fuzz: ## Fuzz each target for FUZZ_SECONDS (300) with libFuzzer
 	scripts/fuzz.sh $(FUZZ_SECONDS)
 
 .PHONY: bench
-bench: ## Benchmarks of the packet path: the director alone, and the engine (as root)
+bench: ## Benchmarks: the director alone, the engine, proxies (as root); ROUNDS=5
+	@scripts/install-deps.sh $(NETWORK) haproxy wrk
 	$(CARGO) bench --package lbcore
 	$(CARGO) bench --package lbd --bench engine
+	$(CARGO) build --release --package lbd
+	$(CARGO) bench --package integration --bench proxy -- --only haproxy-copy --only haproxy
 
 .PHONY: install
 install: ## Install release builds, unit and sample configuration below $(DESTDIR)$(PREFIX)
