@@ -49,6 +49,7 @@ fn table(key: &HashKey) -> ServiceTable {
                 port: real.port,
                 max_connections: real.max_connections,
                 weight: 1,
+                effective_weight: 1,
                 admin: real.admin,
                 backup: false,
                 sorry: false,
@@ -69,6 +70,7 @@ fn table(key: &HashKey) -> ServiceTable {
             config: service,
             admin: service.admin,
             reals,
+            weights_due: None,
         });
     }
     let interfaces = vec![Interface {

@@ -177,6 +177,9 @@ pub struct RealView {
     pub weight: u32,
     /// What the scheduler uses now: 0 unless it gets new flows.
     pub effective_weight: u32,
+    /// What the real gives itself (its count of pods), in force or not; `None`: it does not say.
+    #[serde(default)]
+    pub observed_weight: Option<u32>,
     /// The operator's wish.
     pub admin: Admin,
     /// Serves only when no other real is up.

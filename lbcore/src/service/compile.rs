@@ -2,6 +2,7 @@
 
 use super::judge::{self, Health, Known, RealState, Rung, Serving, Way};
 use super::table::{Dial, FlowFate, Interface, Member, Path, Real, Service, ServiceTable, WhyNot};
+use super::weights;
 use crate::config::{self, Admin, Mode};
 use crate::flow::Timeouts;
 use crate::id::{Epoch, RealId, ServiceId};
@@ -30,6 +31,8 @@ pub struct RealInput {
     pub max_connections: u32,
     /// Weight in force: configured, or the operator's.
     pub weight: u16,
+    /// Weight to use: that, or what the real gives itself.
+    pub effective_weight: u16,
     /// Operator's wish in force.
     pub admin: Admin,
     /// Serves only when no other real is up.
@@ -61,6 +64,8 @@ pub struct ServiceInput<'a> {
     pub admin: Admin,
     /// Its reals, lingering ones too; the sorry server last.
     pub reals: Vec<RealInput>,
+    /// When weights that wait are due.
+    pub weights_due: Option<Tick>,
 }
 
 /// All that a snapshot is made of.
@@ -167,13 +172,16 @@ fn add_service(
         .iter()
         .map(|real| judge_one(real, input.admin, &inputs.interfaces))
         .collect();
+    let states: Vec<RealState> = judged.iter().map(|judged| judged.state).collect();
+    let in_force = weights::in_force(&input.reals, &states);
     let rungs: Vec<Rung> = input
         .reals
         .iter()
         .zip(&judged)
-        .map(|(real, judged)| Rung {
+        .zip(&in_force)
+        .map(|((real, judged), weight)| Rung {
             state: judged.state,
-            weight: real.weight,
+            weight: *weight,
             backup: real.backup,
             sorry: real.sorry,
             has_path: judged.path.is_some() || real.way == Way::Routed,
@@ -183,13 +191,15 @@ fn add_service(
         .collect();
     let (serving, why_not) = judge::ladder(&rungs, config.min_healthy);
 
-    let candidates = candidates(&input.reals, &why_not);
+    let candidates = candidates(&input.reals, &in_force, &why_not);
     let (ring, scheduler) = rings.get(input.id, config.scheduler, candidates, inputs.key);
 
     let index = table.services.len();
-    let mut next_change = None;
+    let mut next_change = input.weights_due;
     let mut members = Vec::with_capacity(input.reals.len());
-    for ((real, judged), why_not) in input.reals.iter().zip(judged).zip(why_not) {
+    for (((real, judged), weight), why_not) in
+        input.reals.iter().zip(judged).zip(in_force).zip(why_not)
+    {
         let since = match real.last {
             Some((state, since)) if state == judged.state => since,
             _ => inputs.now,
@@ -217,7 +227,7 @@ fn add_service(
                 max_connections: real.max_connections,
             },
         });
-        members.push(member(real, judged, why_not));
+        members.push(member(real, judged, weight, why_not));
     }
     let keys: Vec<_> = config.keys().collect();
     for key in &keys {
@@ -274,23 +284,29 @@ fn judge_one(real: &RealInput, service_admin: Admin, interfaces: &[Interface]) -
     }
 }
 
-fn candidates(reals: &[RealInput], why_not: &[Option<WhyNot>]) -> Vec<Candidate> {
+fn candidates(reals: &[RealInput], weights: &[u16], why_not: &[Option<WhyNot>]) -> Vec<Candidate> {
     reals
         .iter()
+        .zip(weights)
         .zip(why_not)
         .filter(|(_, why_not)| why_not.is_none())
-        .map(|(real, _)| Candidate {
+        .map(|((real, weight), _)| Candidate {
             real: real.id,
             identity: Identity {
                 address: Addr::from(real.address),
                 port: real.port.unwrap_or(0),
             },
-            weight: real.weight,
+            weight: *weight,
         })
         .collect()
 }
 
-fn member(real: &RealInput, judged: Judged, why_not: Option<WhyNot>) -> Member {
+fn member(
+    real: &RealInput,
+    judged: Judged,
+    effective_weight: u16,
+    why_not: Option<WhyNot>,
+) -> Member {
     Member {
         id: real.id,
         epoch: real.epoch,
@@ -300,6 +316,7 @@ fn member(real: &RealInput, judged: Judged, why_not: Option<WhyNot>) -> Member {
         state: judged.state,
         reason: judged.reason,
         weight: real.weight,
+        effective_weight,
         why_not,
         backup: real.backup,
         sorry: real.sorry,

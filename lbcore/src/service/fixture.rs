@@ -18,6 +18,8 @@ pub struct World {
     pub ways: BTreeMap<String, Way>,
     pub last: BTreeMap<String, (RealState, Tick)>,
     pub last_good: Vec<String>,
+    /// Weights that reals give themselves.
+    pub says: BTreeMap<String, u16>,
     pub now: Tick,
     rings: Rings,
     generation: u64,
@@ -34,6 +36,7 @@ impl World {
             ways: BTreeMap::new(),
             last: BTreeMap::new(),
             last_good: Vec::new(),
+            says: BTreeMap::new(),
             now: Tick(1_000_000),
             rings: Rings::default(),
             generation: 0,
@@ -90,6 +93,10 @@ impl World {
             port: real.port,
             max_connections: real.max_connections,
             weight: real.weight,
+            effective_weight: match (real.weight, self.says.get(&real.name)) {
+                (1.., Some(says)) => *says,
+                (configured, _) => configured,
+            },
             admin: real.admin,
             backup: real.backup,
             sorry,
@@ -126,6 +133,7 @@ impl World {
                 config: service,
                 admin: service.admin,
                 reals,
+                weights_due: None,
             });
         }
         let interfaces = vec![Interface {

@@ -118,6 +118,8 @@ pub struct Member {
     pub reason: String,
     /// Configured weight, or the operator's.
     pub weight: u16,
+    /// What the scheduler uses where it is a candidate: that, or what the real gives itself.
+    pub effective_weight: u16,
     /// `None`: it is a candidate.
     pub why_not: Option<WhyNot>,
     /// Serves only when no other real is up.

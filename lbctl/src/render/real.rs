@@ -111,10 +111,7 @@ pub fn show(view: &RealView, page: &mut Page) {
         ),
         ("state", say::real_state(view.state).with_text(state)),
         ("admin", say::admin(view.admin).into()),
-        (
-            "weight",
-            format!("{}, in use now {}", view.weight, view.effective_weight).into(),
-        ),
+        ("weight", weight(view).into()),
         ("MAC", say::or_dash(view.mac.as_deref()).into()),
         ("interface", say::or_dash(view.interface.as_deref()).into()),
         ("flows", flows(view).into()),
@@ -133,6 +130,15 @@ pub fn show(view: &RealView, page: &mut Page) {
         pairs.push(("check", say::real_state(check.state).with_text(text)));
     }
     page.pairs(pairs);
+}
+
+/// What it has, what is in force, and what it says itself.
+fn weight(view: &RealView) -> String {
+    let (weight, now) = (view.weight, view.effective_weight);
+    match view.observed_weight {
+        Some(observed) => format!("{weight}, in use now {now}, by its own count {observed}"),
+        None => format!("{weight}, in use now {now}"),
+    }
 }
 
 fn flows(view: &RealView) -> String {

@@ -61,6 +61,7 @@ fn table(key: &HashKey, ifindex: u32, macs: [u8; 12]) -> ServiceTable {
         port: real.port,
         max_connections: real.max_connections,
         weight: 1,
+        effective_weight: 1,
         admin: real.admin,
         backup: false,
         sorry: false,
@@ -80,6 +81,7 @@ fn table(key: &HashKey, ifindex: u32, macs: [u8; 12]) -> ServiceTable {
         config: service,
         admin: service.admin,
         reals,
+        weights_due: None,
     }];
     let [a, b, c, d, e, f] = own;
     let mac = MacAddr(a, b, c, d, e, f);

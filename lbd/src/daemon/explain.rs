@@ -113,7 +113,7 @@ impl Reconciler {
                 name: m.name.clone(),
                 address: m.address,
                 state: m.state,
-                weight: u32::from(m.weight),
+                weight: u32::from(m.effective_weight),
                 flows: u64::from(self.live.loads.flows(m.id)),
                 chosen: is_chosen(m),
                 why_not: m.why_not.map(|why| why_not(why, m)),

@@ -52,6 +52,9 @@ impl Set {
 pub struct RememberedReal {
     /// What its checks said, and why; `None`: nothing yet.
     pub health: Option<(Health, String)>,
+    /// The weight it gives itself that is in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u16>,
     /// Its state, and the tick since when: dead_grace and drain_timeout go on over a restart.
     pub state: Option<(RealState, u64)>,
 }

@@ -9,7 +9,7 @@ use lbcore::config::{self, Config};
 use lbcore::id::{Epoch, RealId, ServiceId};
 use lbcore::load::Loads;
 use lbcore::net::{HashKey, MacAddr};
-use lbcore::service::{Exhausted, Health, RealState, Registry, ServiceTable, Way};
+use lbcore::service::{Exhausted, Health, RealState, Registry, ServiceTable, Settled, Way};
 use lbcore::time::Tick;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -30,6 +30,8 @@ pub struct RealFacts {
     pub address: IpAddr,
     /// What its checks said last; `None`: nothing yet, or nothing that still counts.
     pub health: Option<(Health, String)>,
+    /// The weight it last gave itself.
+    pub observed_weight: Option<u16>,
     /// What the last lbd knew of its checks, for whoever goes on with them.
     pub initial: Option<HealthState>,
     /// The state it was last judged to be in, and since when.
@@ -90,6 +92,8 @@ pub struct World {
     /// Reals with an id that the configuration does not name: they go with their last flow.
     leaving: Vec<Leaving>,
     last_good: HashMap<ServiceId, LastGood>,
+    /// Weights that reals give themselves, as they are in force.
+    settled: HashMap<ServiceId, Settled>,
     carrier_since: HashMap<String, Option<Tick>>,
     held: Held,
 }
@@ -142,6 +146,7 @@ impl World {
             lingering: Vec::new(),
             leaving: Vec::new(),
             last_good,
+            settled: HashMap::new(),
             carrier_since: HashMap::new(),
             held: Held::default(),
         }
@@ -250,6 +255,8 @@ impl World {
         };
         if let Some(facts) = self.reals.get_mut(&news.real) {
             facts.health = Some((health, news.reason));
+            // Who no longer says keeps what it said.
+            facts.observed_weight = news.weight.or(facts.observed_weight);
         }
         true
     }
@@ -368,6 +375,8 @@ impl World {
             }
             self.learn_good(table, index, now);
         }
+        self.settled
+            .retain(|id, _| table.services.iter().any(|s| s.id == *id));
         self.last_good
             .retain(|id, _| table.services.iter().any(|s| s.id == *id));
         changed
@@ -400,6 +409,7 @@ impl World {
         let reals = self.reals.iter().map(|(id, facts)| {
             let remembered = RememberedReal {
                 health: facts.health.clone(),
+                weight: self.settled.values().find_map(|settled| settled.of(*id)),
                 state: facts.last.map(|(state, since)| (state, since.0)),
             };
             (id.0, remembered)
@@ -456,6 +466,7 @@ impl RealFacts {
             epoch,
             address,
             health: None,
+            observed_weight: None,
             initial: None,
             last: None,
             since: SystemTime::now(),
@@ -465,6 +476,7 @@ impl RealFacts {
 
     fn remember(&mut self, remembered: &RememberedReal, (now, wall): (Tick, SystemTime)) {
         self.health = remembered.health.clone();
+        self.observed_weight = remembered.weight;
         self.initial = match self.health {
             Some((Health::Up, _)) => Some(HealthState::Up),
             Some((Health::Draining, _)) => Some(HealthState::Draining),
@@ -482,6 +494,7 @@ impl RealFacts {
     /// Nobody asks any more how it is: when somebody does again, it begins anew.
     fn unchecked(&mut self) {
         self.health = None;
+        self.observed_weight = None;
         self.initial = None;
     }
 }

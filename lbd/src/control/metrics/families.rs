@@ -106,6 +106,11 @@ families! {
         });
     Gauge "lbd_real_weight", "Weight the scheduler uses now; 0 while it gets no new flows.",
         reals!(x => u64::from(x.effective_weight));
+    Gauge "lbd_real_observed_weight",
+        "Weight the real server gives itself (its count of pods), in force or not.",
+        |v, s| each_real(v, |service, x| if let Some(weight) = x.observed_weight {
+            s.count(&[("service", service), ("real", &x.name)], u64::from(weight));
+        });
     Gauge "lbd_real_flows", "Flows of the real server now.",
         reals!(x => x.flows);
     Counter "lbd_real_new_flows_total", "Flows the real server has got.",

@@ -91,7 +91,11 @@ impl Reconciler {
                 .or(service.ports.first().copied())
                 .unwrap_or_default(),
             weight,
-            effective_weight: if member.why_not.is_none() { weight } else { 0 },
+            effective_weight: match member.why_not {
+                None => u32::from(member.effective_weight),
+                Some(_) => 0,
+            },
+            observed_weight: facts.and_then(|f| f.observed_weight).map(u32::from),
             admin: config.map_or(Admin::Enabled, |c| self.world.admin_of(service, c)),
             backup: member.backup,
             removed: member.lingering,

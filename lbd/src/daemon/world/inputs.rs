@@ -2,12 +2,12 @@
 
 use super::{LastGood, Leaving, RealFacts, World};
 use crate::daemon::persist::Overrides;
-use lbcore::config::{self, Config, Mode};
+use lbcore::config::{self, Config, Mode, NodeWeight};
 use lbcore::id::{RealId, ServiceId};
 use lbcore::load::Loads;
 use lbcore::net::HashKey;
 use lbcore::service::{
-    Exhausted, Health, Inputs, Interface, RealInput, Registry, ServiceInput, Way,
+    Exhausted, Health, Inputs, Interface, RealInput, Registry, ServiceInput, Settled, Way,
 };
 use lbcore::time::Tick;
 use std::collections::{HashMap, HashSet};
@@ -80,6 +80,7 @@ impl World {
             reals: &mut self.reals,
             ways: &self.ways,
             last_good: &self.last_good,
+            settled: &mut self.settled,
             loads,
             interfaces,
             now,
@@ -126,6 +127,7 @@ struct Known<'a> {
     reals: &'a mut HashMap<RealId, RealFacts>,
     ways: &'a HashMap<IpAddr, Way>,
     last_good: &'a HashMap<ServiceId, LastGood>,
+    settled: &'a mut HashMap<ServiceId, Settled>,
     loads: &'a Loads,
     interfaces: Vec<Interface>,
     now: Tick,
@@ -145,6 +147,8 @@ impl Known<'_> {
         };
         let checked = !service.checks.is_empty();
         let mut reals = Vec::with_capacity(service.reals.len() + 1);
+        // Who may have the weight it gives itself: the operator's word goes before, and so does 0.
+        let mut follow = HashSet::new();
         let has_flows = |registry: &Registry, loads: &Loads, at| {
             let known = registry.known_real(&service.name, at);
             known.is_some_and(|id| loads.flows(id) > 0)
@@ -167,6 +171,10 @@ impl Known<'_> {
                 input.health = Health::Checking;
             }
             input.weight = changed.weight.map_or(real.weight, |c| c.running);
+            input.effective_weight = input.weight;
+            if changed.weight.is_none() && input.weight > 0 {
+                follow.insert(input.id);
+            }
             input.admin = admin;
             input.backup = real.backup;
             input.max_connections = real.max_connections;
@@ -185,12 +193,42 @@ impl Known<'_> {
             input.lingering = gone;
             reals.push(input);
         }
+        let weights_due = self.weigh(id, service, &follow, &mut reals);
         Ok(ServiceInput {
             id,
             config: service,
             admin,
             reals,
+            weights_due,
         })
+    }
+
+    /// Gives reals the weights they give themselves, where the service wants it. Returns when those
+    /// that wait are due.
+    fn weigh(
+        &mut self,
+        id: ServiceId,
+        service: &config::Service,
+        follow: &HashSet<RealId>,
+        reals: &mut [RealInput],
+    ) -> Option<Tick> {
+        if service.node_weight() != NodeWeight::Endpoints {
+            self.settled.remove(&id);
+            return None;
+        }
+        let said = follow.iter().filter_map(|real| {
+            let facts = self.reals.get(real)?;
+            Some((*real, facts.observed_weight?))
+        });
+        let said = said.collect();
+        let settled = self.settled.entry(id).or_default();
+        let due = settled.follow(&said, self.now);
+        for real in reals {
+            if let Some(weight) = settled.of(real.id) {
+                real.effective_weight = weight;
+            }
+        }
+        due
     }
 
     /// Reals that were removed while they had flows.
@@ -257,6 +295,7 @@ impl Known<'_> {
             port: (at.port() != 0).then_some(at.port()),
             max_connections: 0,
             weight: 1,
+            effective_weight: 1,
             admin: config::Admin::Enabled,
             backup: false,
             sorry: false,

@@ -316,3 +316,133 @@ fn a_removed_service_lingers_with_the_reals_that_have_flows_and_is_forgotten_wit
     assert!(bench.table.services.is_empty() && bench.world.lingering.is_empty());
     assert_eq!(bench.world.registry.services().count(), 0);
 }
+
+impl Bench {
+    /// Nodes of a Kubernetes cluster that say how many pods they have.
+    fn nodes(weight: &str, reals: &[u8]) -> Self {
+        let mut config = config("[\"eth0\"]", &[("web", reals)]);
+        let text = format!(
+            "[network]\ninterface = \"eth0\"\n[[service]]\nname = \"x\"\nvip = \"192.0.2.9\"\n\
+             port = 80\n[[service.check]]\ntype = \"kubernetes\"\nport = 32000\n\
+             service = \"default/web\"\nweight = \"{weight}\"\n"
+        );
+        let checks = &config::parse(&text).expect("a good file").services[0].checks;
+        config.services[0].checks.clone_from(checks);
+        let mut bench = Self::new(config, Set::default());
+        bench.settle();
+        bench
+    }
+
+    fn weighs(&mut self, real: u8, weight: u16) {
+        let real = self.id("web", real);
+        let news = HealthNews {
+            real,
+            epoch: self.world.reals[&real].epoch,
+            state: HealthState::Up,
+            declined: false,
+            weight: Some(weight),
+            reason: format!("http 200, {weight} endpoints"),
+        };
+        self.world.hear_health(news, self.now);
+        self.refresh();
+    }
+
+    fn weights(&self) -> Vec<u16> {
+        let members = &self.table.services[0].members;
+        members.iter().map(|m| m.effective_weight).collect()
+    }
+}
+
+/// T33: the weight of a node is its count of pods, the configured one where it never said any.
+#[test]
+fn t33_a_nodes_count_of_pods_is_its_weight() {
+    let mut bench = Bench::nodes("endpoints", &[1, 2, 3]);
+    assert_eq!(bench.weights(), [1, 1, 1]);
+    bench.weighs(1, 3);
+    bench.weighs(2, 0);
+    assert_eq!(
+        bench.weights(),
+        [3, 0, 1],
+        "the first ones are in force at once"
+    );
+
+    bench.weighs(1, 4);
+    assert_eq!(
+        bench.weights(),
+        [3, 0, 1],
+        "a rollout does not thrash the table"
+    );
+    bench.wait(Duration::from_secs(10));
+    bench.refresh();
+    assert_eq!(bench.weights(), [4, 0, 1]);
+
+    let id = bench.id("web", 1);
+    bench.say(id, HealthState::Down);
+    bench.refresh();
+    assert_eq!(
+        bench.weights(),
+        [4, 0, 1],
+        "who stops reporting keeps its last weight"
+    );
+
+    let mut next = bench.successor(bench.world.config.clone(), Duration::ZERO);
+    assert_eq!(next.weights(), [4, 0, 1], "and the next lbd knows it");
+    next.weighs(2, 2);
+    assert_eq!(next.weights(), [4, 2, 1]);
+}
+
+#[test]
+fn the_operators_weight_goes_before_the_nodes_own() {
+    use crate::daemon::persist::{Changed, RealOverride};
+    let mut bench = Bench::nodes("endpoints", &[1, 2]);
+    bench.weighs(1, 3);
+    bench.weighs(2, 3);
+    let weight = Some(Changed {
+        running: 7,
+        file: 1,
+    });
+    let wish = RealOverride {
+        weight,
+        ..RealOverride::default()
+    };
+    let wishes = std::iter::once((std::net::SocketAddr::new(address(1), 0), wish)).collect();
+    bench.world.overrides.reals.insert("web".to_owned(), wishes);
+    bench.refresh();
+    assert_eq!(bench.weights(), [7, 3]);
+    bench.world.config.services[0].reals[1].weight = 0;
+    bench.refresh();
+    assert_eq!(bench.weights(), [7, 0]);
+}
+
+#[test]
+fn weights_that_are_only_observed_are_shown_and_not_used() {
+    for mode in ["observe", "static"] {
+        let mut bench = Bench::nodes(mode, &[1, 2]);
+        bench.weighs(1, 3);
+        assert_eq!(bench.weights(), [1, 1], "{mode}");
+        let id = bench.id("web", 1);
+        assert_eq!(bench.world.reals[&id].observed_weight, Some(3));
+    }
+}
+
+/// T33: a node without pods drains: its flows stay, and nothing has failed.
+#[test]
+fn t33_nodes_that_drain_keep_their_flows_and_never_panic() {
+    let mut bench = Bench::nodes("endpoints", &[1, 2]);
+    for real in [1, 2] {
+        let id = bench.id("web", real);
+        bench.say(id, HealthState::Draining);
+        bench.refresh();
+        assert_eq!(bench.state(id), RealState::Draining);
+        let real = bench.table.real(id).expect("a real");
+        assert_eq!(real.fate, lbcore::service::FlowFate::Keep);
+        assert!(!real.takes_new);
+    }
+    assert_eq!(bench.serving(), (Serving::Nobody, 0));
+    bench.wait(Duration::from_secs(3600));
+    bench.refresh();
+    let real = bench.table.real(bench.id("web", 1)).expect("a real");
+    assert_eq!(real.fate, lbcore::service::FlowFate::Keep);
+    let next = bench.successor(bench.world.config.clone(), Duration::ZERO);
+    assert_eq!(next.state(next.id("web", 1)), RealState::Draining);
+}
