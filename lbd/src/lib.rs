@@ -5,7 +5,7 @@
 //! |---|---|
 //! | 0 | [`sys`] (the only unsafe), [`live`], [`nft`] |
 //! | 1 | [`io`], [`probe`], [`link`], [`neigh`], [`guard`], [`vip`] |
-//! | 2 | [`dataplane`], [`control`] |
+//! | 2 | [`dataplane`], [`proxy`], [`control`] |
 //! | 3 | [`daemon`] |
 
 pub mod live;
@@ -23,5 +23,6 @@ pub mod vip;
 
 pub mod control;
 pub mod dataplane;
+pub mod proxy;
 
 pub mod daemon;

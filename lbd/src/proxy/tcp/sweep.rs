@@ -1,0 +1,65 @@
+//! The look at every connection, once a second: no connection has a timer of its own.
+
+use super::connection::{Connection, Phase};
+use super::{Scene, Tcp};
+use crate::live::Outcome;
+use lbcore::service::FlowFate;
+use std::time::Duration;
+
+/// A connection of which one side has said all it will say ends when nothing moved for this long:
+/// IPVS's `tcpfin`.
+const HALF_CLOSED: Duration = Duration::from_secs(120);
+
+impl Tcp {
+    /// Ends what has idled for too long or has lost its real, and counts bytes.
+    pub fn sweep(&mut self, scene: &Scene<'_>) {
+        self.tools.now = scene.now;
+        let mut over = Vec::new();
+        let mut connections = std::mem::take(&mut self.connections);
+        for (key, connection) in connections.iter_mut() {
+            self.count_bytes(connection, scene);
+            if let Some(outcome) = verdict(connection, scene) {
+                over.push((key, outcome));
+            }
+        }
+        self.connections = connections;
+        for (key, outcome) in over {
+            self.end(key, outcome, scene);
+        }
+        if self.is_empty() {
+            self.tools.pipes.close_spare();
+        }
+    }
+
+    /// The look at what waits for an answer or for room.
+    pub fn glance(&mut self, scene: &Scene<'_>) {
+        self.give_up_the_silent(scene);
+        self.look_for_room = true;
+    }
+}
+
+/// How it ends, if it does.
+fn verdict(connection: &Connection, scene: &Scene<'_>) -> Option<Outcome> {
+    let idle_for = Duration::from_millis(scene.now.since(connection.active));
+    let service = match connection.real {
+        Some((id, epoch, _)) => match scene.table.real(id) {
+            Some(real) if real.epoch == epoch && real.fate == FlowFate::Keep => {
+                &scene.table.services[real.service]
+            }
+            _ => return Some(Outcome::RealGone),
+        },
+        None => match scene.table.service(&connection.key.service) {
+            Some((_, service)) => service,
+            None => return Some(Outcome::NoReal),
+        },
+    };
+    let patience = if connection.is_half_closed() {
+        HALF_CLOSED.min(service.idle_timeout)
+    } else {
+        service.idle_timeout
+    };
+    (idle_for >= patience).then_some(match connection.phase {
+        Phase::Waiting => connection.why,
+        _ => Outcome::Idle,
+    })
+}

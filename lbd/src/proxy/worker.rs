@@ -1,0 +1,137 @@
+//! One worker thread: waits for events, hands them out, sweeps.
+
+use super::poller::{Events, Poller, Token};
+use super::shared::{Command, Report, Shared};
+use super::tcp::{Scene, Tcp};
+use crate::sys::clock;
+use arc_swap::{ArcSwap, Cache};
+use lbcore::net::Protocol;
+use lbcore::service::ServiceTable;
+use lbcore::time::Tick;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Idle and half-close timers, byte counts and listeners in trouble are looked at this often.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Dials in flight are looked at this often, and so are listeners that wait for room: what ends a
+/// wait is reported, so this only bounds the time until what nobody reports is seen (another
+/// process gave descriptors back).
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// One worker.
+pub(super) struct Worker {
+    shared: Arc<Shared>,
+    number: usize,
+    poller: Poller,
+    table: Cache<Arc<ArcSwap<ServiceTable>>, Arc<ServiceTable>>,
+    tcp: Tcp,
+    finish: Option<Tick>,
+}
+
+impl Worker {
+    /// Number `number` of all.
+    pub fn new(shared: Arc<Shared>, number: usize, poller: Poller) -> io::Result<Self> {
+        shared.posts[number].waker.register(&poller)?;
+        Ok(Worker {
+            table: Cache::new(shared.live.table_cell()),
+            tcp: Tcp::new(number, shared.budget.clone()),
+            poller,
+            number,
+            finish: None,
+            shared,
+        })
+    }
+
+    /// Works until told to finish, and then until the last connection has ended.
+    pub fn run(mut self) {
+        let shared = self.shared.clone();
+        let mut events = Events::default();
+        let mut swept = clock::now();
+        let mut glanced = swept;
+        loop {
+            let patience = if self.tcp.has_more_to_do() {
+                Duration::ZERO
+            } else if self.tcp.waits() {
+                GLANCE
+            } else {
+                SWEEP
+            };
+            if let Err(error) = self.poller.wait(&mut events, patience) {
+                // Nothing but a programming error can do this; it must not become a busy loop.
+                tracing::error!("proxy worker {} cannot wait: {error}", self.number);
+                std::thread::park_timeout(SWEEP);
+            }
+            let now = clock::now();
+            shared.live.proxies()[self.number].beat(now);
+            let table = self.table.load().clone();
+            let scene = Scene {
+                poller: &self.poller,
+                shared: &shared,
+                table: &table,
+                number: self.number,
+                now,
+            };
+            let tcp = &mut self.tcp;
+            let mut told = false;
+            for event in events.iter() {
+                match event.token {
+                    Token::Mailbox => told = true,
+                    Token::Listener(at) => tcp.call(at, &scene),
+                    Token::Client(key) => tcp.client(key, event.flags, &scene),
+                    Token::Real(key) => tcp.real(key, event.flags, &scene),
+                }
+            }
+            tcp.go_on(&scene);
+            if told {
+                tcp.look_for_room();
+                while let Some(command) = shared.posts[self.number].next() {
+                    match command {
+                        Command::Plan(plan) => {
+                            let endpoints = plan.endpoints.iter().copied();
+                            let trouble = tcp.listen(endpoints.filter(is_tcp).collect(), &scene);
+                            shared.posts[self.number]
+                                .report
+                                .send_replace(Report { plan, trouble });
+                        }
+                        Command::List(ask, reply) => {
+                            // Nobody may be there any more.
+                            let _ = reply.try_send(tcp.list(&ask, now));
+                        }
+                        Command::Finish(deadline) => {
+                            tcp.listen(Vec::new(), &scene);
+                            self.finish = Some(deadline);
+                        }
+                    }
+                }
+            }
+            let glance = u64::try_from(GLANCE.as_millis()).unwrap_or(100);
+            if now.since(glanced) >= glance {
+                glanced = now;
+                tcp.glance(&scene);
+            }
+            if now.since(swept) >= 1000 {
+                swept = now;
+                tcp.sweep(&scene);
+                if let Some(trouble) = tcp.retry_listeners(&scene) {
+                    let post = &shared.posts[self.number];
+                    post.report.send_modify(|report| report.trouble = trouble);
+                }
+            }
+            tcp.resume(&scene);
+            if let Some(deadline) = self.finish {
+                if now >= deadline {
+                    tcp.reset_all(&scene);
+                }
+                if tcp.is_empty() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn is_tcp(key: &lbcore::net::ServiceKey) -> bool {
+    key.protocol == Protocol::Tcp
+}
