@@ -12,6 +12,7 @@ pub mod packet;
 mod prefix;
 pub mod rewrite;
 mod transport;
+pub mod unreachable;
 
 pub use addr::Addr;
 pub use key::{FlowHash, FlowKey, HashKey, Protocol, ServiceKey};

@@ -226,6 +226,19 @@ fn name(address: SocketAddr) -> (Name, libc::socklen_t) {
     }
 }
 
+/// What the kernel did not take.
+#[derive(Debug)]
+pub struct Refused {
+    /// Which of those given to [`Outbox::send`] it was, or was a part of.
+    pub index: usize,
+    /// How many datagrams.
+    pub datagrams: u64,
+    /// Bytes of payload, without what would have gone before.
+    pub bytes: usize,
+    /// Why.
+    pub error: Error,
+}
+
 /// One message as the kernel shall see it, before its pointers are set.
 #[derive(Clone, Copy)]
 struct Draft {
@@ -234,9 +247,10 @@ struct Draft {
     parts: [libc::iovec; 2],
     control: Control,
     control_length: usize,
-    /// Which of the caller's it belongs to, and how many datagrams it is.
+    /// Which of the caller's it belongs to, how many datagrams it is, and how long.
     index: usize,
     datagrams: u64,
+    bytes: usize,
 }
 
 /// The message arrays of a sender, filled anew for every batch.
@@ -250,13 +264,13 @@ pub struct Outbox {
 unsafe impl Send for Outbox {}
 
 impl Outbox {
-    /// Sends `datagrams` in order, without waiting for room. Those the kernel refuses are reported
-    /// with the index they came with and how many datagrams that is; all others went out.
+    /// Sends `datagrams` in order, without waiting for room. Those the kernel refuses are reported; all
+    /// others went out.
     pub fn send<'a>(
         &mut self,
         socket: BorrowedFd<'_>,
         datagrams: impl Iterator<Item = Outgoing<'a>>,
-        mut refused: impl FnMut(usize, u64, Error),
+        mut refused: impl FnMut(Refused),
     ) {
         self.drafts.clear();
         for (index, datagram) in datagrams.enumerate() {
@@ -285,7 +299,13 @@ impl Outbox {
                 Ok(sent) => done += sent.max(1),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    refused(self.drafts[done].index, self.drafts[done].datagrams, error);
+                    let draft = &self.drafts[done];
+                    refused(Refused {
+                        index: draft.index,
+                        datagrams: draft.datagrams,
+                        bytes: draft.bytes,
+                        error,
+                    });
                     done += 1;
                 }
             }
@@ -332,6 +352,7 @@ impl Outbox {
             control_length,
             index,
             datagrams: count(bytes, segment),
+            bytes: bytes.len(),
         });
     }
 

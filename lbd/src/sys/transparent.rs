@@ -54,21 +54,16 @@ pub fn udp_listen(address: SocketAddr) -> io::Result<Socket> {
     held(address, Type::DGRAM)
 }
 
-/// A UDP socket to connect to a real, which will see `source`, whosever it is.
-///
-/// Port 0 lets the kernel choose one that no other socket of that address has. A given port may be
-/// shared with other sockets from here: connect each to another real, for of two with the same four
-/// numbers only one gets the answers, and connect at once, for until then it gets any real's.
+/// A UDP socket to connect to a real, which will see `source`, whosever it is. Its port is nobody
+/// else's: of two sockets with the same four numbers only one would get the answers. With port 0
+/// the kernel chooses one. Connect at once: until then it gets any real's datagrams.
 ///
 /// # Errors
-/// `EPERM` without the capability; `EADDRINUSE` when no port is left, or somebody who does not share
-/// has the given one.
+/// `EPERM` without the capability; `EADDRINUSE` when the given port is taken, or none is left.
 pub fn udp_from(source: SocketAddr) -> io::Result<Socket> {
     let domain = Domain::for_address(source);
     let socket = open(domain, Type::DGRAM)?;
     transparent(&socket, domain)?;
-    // With port 0 the kernel would take a port that another sharing socket has for free.
-    socket.set_reuse_address(source.port() != 0)?;
     socket.bind(&source.into())?;
     Ok(socket)
 }
@@ -333,29 +328,17 @@ mod tests {
     }
 
     #[test]
-    fn a_given_udp_port_is_shared_by_sockets_to_different_reals() {
-        let Some((peer, balancer)) = topology() else {
+    fn a_given_udp_port_is_never_shared() {
+        let Some(netns) = Netns::new() else {
             return;
         };
-        for (real, _, client) in FAMILIES {
-            let reals = [at(real, 53), at(real, 54)];
-            let servers = peer.run(move || reals.map(|r| UdpSocket::bind(r).expect("bound")));
-            let asking: [UdpSocket; 2] = balancer.run(move || {
-                reals.map(|real| {
-                    let socket = blocking(udp_from(at(client, 4321)).expect("shared"));
-                    socket.connect(&real.into()).expect("connected");
-                    socket.into()
-                })
-            });
-            for number in [1, 0] {
-                servers[number]
-                    .send_to(&[number as u8], at(client, 4321))
-                    .expect("sent");
-                let mut told = [9];
-                asking[number].recv(&mut told).expect("answered");
-                assert_eq!(usize::from(told[0]), number);
+        netns.run(|| {
+            for (_, _, client) in FAMILIES {
+                let _first = udp_from(at(client, 4321)).expect("free");
+                let error = udp_from(at(client, 4321)).expect_err("taken");
+                assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{error}");
             }
-        }
+        });
     }
 
     #[test]

@@ -35,8 +35,8 @@ fn plain<'a>(to: Option<SocketAddr>, bytes: &'a [u8]) -> Outgoing<'a> {
     }
 }
 
-fn never(index: usize, _: u64, error: Error) {
-    panic!("datagram {index} was refused: {error}");
+fn never(refused: Refused) {
+    panic!("{refused:?}");
 }
 
 #[test]
@@ -80,11 +80,14 @@ fn what_the_kernel_refuses_is_reported_and_the_rest_goes_out() {
     let payloads: [&[u8]; 4] = [b"one", &long, b"three", &long];
     let mut refused = Vec::new();
     let each = payloads.iter().map(|bytes| plain(None, bytes));
-    outbox.send(client.as_fd(), each, |index, datagrams, error| {
-        refused.push((index, datagrams, error.raw_os_error()));
+    outbox.send(client.as_fd(), each, |it| {
+        refused.push((it.index, it.datagrams, it.bytes, it.error.raw_os_error()));
     });
     let too_long = Some(libc::EMSGSIZE);
-    assert_eq!(refused, [(1, 1, too_long), (3, 1, too_long)]);
+    assert_eq!(
+        refused,
+        [(1, 1, 65_508, too_long), (3, 1, 65_508, too_long)]
+    );
     assert_eq!(receive(&mut inbox, &server), 2);
     assert_eq!(inbox.get(1).bytes, b"three");
 }
