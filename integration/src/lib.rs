@@ -6,6 +6,8 @@
 //! | [`netns`], [`topology`], [`routed`] | named network namespaces; the networks the tests run on (SW, WIRE, RT) |
 //! | [`conf`], [`daemon`], [`metrics`] | a configuration as text; lbd and lbctl as processes; what `/metrics` says |
 //! | [`real_server`] | `whoami`: says who it is and whom it sees |
+//! | [`ingress`] | nginx and HAProxy as ingress controllers between lbd and `whoami` |
+//! | [`front`] | a balancer in front of lbd: tells clients in PROXY headers, good and bad |
 //! | [`client`], [`long_flows`] | curl and single requests; thousands of flows that must not break |
 //! | [`frames`], [`wire`], [`load`], [`tally`] | frames built byte by byte; a raw socket; a steady rate; exact counting |
 //! | [`stage`] | a switch with real servers and lbd, ready |
@@ -17,6 +19,8 @@ pub mod client;
 pub mod conf;
 pub mod daemon;
 pub mod frames;
+pub mod front;
+pub mod ingress;
 pub mod isolate;
 pub mod load;
 pub mod long_flows;

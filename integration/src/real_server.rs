@@ -4,7 +4,7 @@
 //!
 //! | first line | answer |
 //! |---|---|
-//! | an HTTP request's | `200` with a body like [`identity`]'s; the connection closes |
+//! | an HTTP request's | `200` with a body like [`identity`]'s; the connection closes. `X-Forwarded-For` comes back as a header |
 //! | `ECHO` | one identity line, then every byte comes back |
 //! | `SINK` | reads to the end, then one line: bytes read, and their hash ([`Fnv`]) |
 //! | `DISCARD` | reads to the end, then one line: bytes read |
@@ -216,17 +216,22 @@ async fn answer_connection(stream: TcpStream, peer: SocketAddr, name: &str) -> s
         }
         line if line.contains(" HTTP/1.") => {
             let mut header = String::new();
+            let mut forwarded = String::new();
             while (&mut stream)
                 .take(LINE_LIMIT)
                 .read_line(&mut header)
                 .await?
                 > 2
             {
+                if header.to_ascii_lowercase().starts_with("x-forwarded-for:") {
+                    forwarded.push_str(&header);
+                }
                 header.clear();
             }
             let body = identity(name, peer);
             let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\n";
-            let answer = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+            let length = body.len();
+            let answer = format!("{head}{forwarded}Content-Length: {length}\r\n\r\n{body}");
             stream.write_all(answer.as_bytes()).await?;
             stream.shutdown().await
         }
