@@ -4,7 +4,7 @@
 //! | floor | rooms |
 //! |---|---|
 //! | 0 | [`sys`] (the only unsafe), [`live`], [`nft`] |
-//! | 1 | [`io`], [`probe`], [`link`], [`neigh`], [`guard`], [`vip`] |
+//! | 1 | [`io`], [`probe`], [`link`], [`neigh`], [`guard`], [`intercept`], [`vip`] |
 //! | 2 | [`dataplane`], [`proxy`], [`control`] |
 //! | 3 | [`daemon`] |
 
@@ -15,6 +15,7 @@ pub mod nft;
 pub mod sys;
 
 pub mod guard;
+pub mod intercept;
 pub mod io;
 pub mod link;
 pub mod neigh;

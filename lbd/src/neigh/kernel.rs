@@ -1,13 +1,14 @@
 //! The kernel's neighbour table: read it, and ask it to ask.
 
+use crate::sys::netlink::to_io;
 use futures_util::TryStreamExt;
 use lbcore::net::MacAddr;
+use rtnetlink::Handle;
 use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage,
     NeighbourState,
 };
 use rtnetlink::packet_route::route::RouteProtocol;
-use rtnetlink::{Error, Handle};
 use std::io;
 use std::net::IpAddr;
 
@@ -158,13 +159,4 @@ async fn set_state(
         .execute()
         .await
         .map_err(to_io)
-}
-
-/// The kernel's refusals keep their error number; a connection that is gone is a broken pipe.
-pub(super) fn to_io(error: Error) -> io::Error {
-    match error {
-        Error::NetlinkError(message) => message.to_io(),
-        Error::RequestFailed => io::ErrorKind::BrokenPipe.into(),
-        other => io::Error::other(other),
-    }
 }

@@ -1,8 +1,8 @@
 //! Is the address on a directly connected network? The kernel's routes say so.
 
 use super::Wanted;
-use super::kernel::to_io;
 use crate::live::event::Link;
+use crate::sys::netlink::to_io;
 use futures_util::TryStreamExt;
 use lbcore::net::MacAddr;
 use rtnetlink::packet_route::AddressFamily;

@@ -25,6 +25,26 @@ pub fn rtnetlink() -> io::Result<rtnetlink::Handle> {
     Ok(handle)
 }
 
+/// As [`rtnetlink`], and the kernel sends of a dump only what the question asks for
+/// (NETLINK_GET_STRICT_CHK, since Linux 4.20; older ones send all): a router's million routes are
+/// not read for one. It is as strict about questions that carry more than they need.
+pub fn rtnetlink_strict() -> io::Result<rtnetlink::Handle> {
+    let (mut connection, handle, _) = rtnetlink::new_connection()?;
+    let socket = connection.socket_mut().socket_mut();
+    socket.set_netlink_get_strict_chk(true).ok();
+    tokio::spawn(connection);
+    Ok(handle)
+}
+
+/// The kernel's refusals keep their error number; a connection that is gone is a broken pipe.
+pub fn to_io(error: rtnetlink::Error) -> io::Error {
+    match error {
+        rtnetlink::Error::NetlinkError(message) => message.to_io(),
+        rtnetlink::Error::RequestFailed => io::ErrorKind::BrokenPipe.into(),
+        other => io::Error::other(other),
+    }
+}
+
 /// A socket that hears some multicast groups.
 pub struct Multicast {
     socket: TokioSocket,
