@@ -1,7 +1,7 @@
 //! Single requests as clients make them: curl, one TCP transfer, one datagram.
 
+use crate::fnv::Fnv;
 use crate::netns::Netns;
-use crate::real_server::Fnv;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};

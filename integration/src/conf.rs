@@ -1,5 +1,6 @@
 //! A configuration of lbd, as text: what a test sets is what stands in the file.
 
+use crate::routed;
 use crate::topology::{VIP, real, real_mac};
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -123,6 +124,11 @@ impl ServiceConf {
         self.with("mode", "\"tproxy\"")
     }
 
+    /// As [`ServiceConf::tcp`], proxied.
+    pub fn proxied(name: &str, port: u16) -> ServiceConf {
+        ServiceConf::tcp(name, port).with("mode", "\"tproxy\"")
+    }
+
     /// Adds a check from lines like `type = "tcp"`.
     #[must_use]
     pub fn check(mut self, lines: &[(&str, &str)]) -> ServiceConf {
@@ -146,6 +152,22 @@ impl ServiceConf {
     #[must_use]
     pub fn reals(mut self, numbers: impl IntoIterator<Item = u8>) -> ServiceConf {
         self.reals.extend(numbers.into_iter().map(RealConf::n));
+        self
+    }
+
+    /// Adds the IPv4 real servers `numbers` of the routed networks, named `rsN`, dialled at `port`.
+    #[must_use]
+    pub fn routed(mut self, numbers: impl IntoIterator<Item = u8>, port: u16) -> ServiceConf {
+        let real = |n| RealConf::new(&format!("rs{n}"), routed::real(n)).dialled_at(port);
+        self.reals.extend(numbers.into_iter().map(real));
+        self
+    }
+
+    /// As [`ServiceConf::routed`], in IPv6.
+    #[must_use]
+    pub fn routed6(mut self, numbers: impl IntoIterator<Item = u8>, port: u16) -> ServiceConf {
+        let real = |n| RealConf::new(&format!("rs{n}"), routed::real6(n)).dialled_at(port);
+        self.reals.extend(numbers.into_iter().map(real));
         self
     }
 
@@ -175,6 +197,12 @@ impl RealConf {
     /// Real server `n` of the topology.
     pub fn n(n: u8) -> RealConf {
         RealConf::new(&format!("rs{n}"), real(n))
+    }
+
+    /// The port it is dialled at, in mode tproxy.
+    #[must_use]
+    pub fn dialled_at(self, port: u16) -> RealConf {
+        self.with("port", &port.to_string())
     }
 
     /// Pins the MAC of real server `n`.

@@ -28,6 +28,7 @@ const METRICS: &str = "127.0.0.1:9380";
 pub struct Daemon {
     netns: NetnsHandle,
     dir: TempDir,
+    descriptors: Option<u32>,
     child: Option<Child>,
 }
 
@@ -55,6 +56,7 @@ impl Daemon {
         let daemon = Daemon {
             netns: netns.handle(),
             dir,
+            descriptors: None,
             child: None,
         };
         daemon.write(conf);
@@ -91,9 +93,23 @@ impl Daemon {
         self.child = Some(child);
     }
 
+    /// From the next start on it may have this many descriptors, and cannot raise that.
+    pub fn limit_descriptors(&mut self, limit: u32) {
+        self.descriptors = Some(limit);
+    }
+
     /// `lbd --config FILE`, to be run in its namespace.
     pub fn command(&self) -> Command {
-        let mut command = self.netns.command(binary("lbd"));
+        let mut command = match self.descriptors {
+            None => self.netns.command(binary("lbd")),
+            Some(limit) => {
+                let mut command = self.netns.command("prlimit");
+                command
+                    .arg(format!("--nofile={limit}:{limit}"))
+                    .arg(binary("lbd"));
+                command
+            }
+        };
         command.arg("--config").arg(self.config_path());
         command
     }
@@ -329,6 +345,35 @@ impl Daemon {
             .trim_end_matches(" kB")
             .parse()
             .expect("a number")
+    }
+
+    /// What its descriptors are: `socket:[123]`, `pipe:[124]`, `/run/...`.
+    ///
+    /// # Panics
+    /// When there is no process.
+    pub fn descriptors(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(format!("/proc/{}/fd", self.pid()))
+            .expect("/proc of a process we started");
+        // One that closes meanwhile is gone.
+        let links = entries.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        links
+            .map(|link| link.to_string_lossy().into_owned())
+            .collect()
+    }
+
+    /// Processor time it has used, of its own and the kernel's for it.
+    ///
+    /// # Panics
+    /// When there is no process.
+    pub fn processor_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()))
+            .expect("/proc of a process we started");
+        // The second word, in brackets, may hold blanks; utime and stime are the 14th and 15th.
+        let (_, rest) = stat.rsplit_once(')').expect("a name in brackets");
+        let ticks = rest.split_whitespace().skip(11).take(2);
+        let ticks: u64 = ticks.filter_map(|word| word.parse::<u64>().ok()).sum();
+        // In hundredths of a second, whatever the kernel's own tick (proc(5), USER_HZ).
+        Duration::from_millis(ticks * 10)
     }
 
     /// All it logged so far, over restarts.

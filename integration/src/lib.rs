@@ -4,13 +4,15 @@
 //! |---|---|
 //! | [`isolate`] | a test runs in namespaces of its own, which the kernel takes back when it ends |
 //! | [`netns`], [`topology`], [`routed`] | named network namespaces; the networks the tests run on (SW, WIRE, RT) |
+//! | [`host`], [`sockets`] | what stands in a namespace: nft tables, rules, routes; TCP sockets |
 //! | [`conf`], [`daemon`], [`metrics`] | a configuration as text; lbd and lbctl as processes; what `/metrics` says |
 //! | [`real_server`] | `whoami`: says who it is and whom it sees |
 //! | [`ingress`] | nginx and HAProxy as ingress controllers between lbd and `whoami` |
 //! | [`front`] | a balancer in front of lbd: tells clients in PROXY headers, good and bad |
-//! | [`client`], [`long_flows`] | curl and single requests; thousands of flows that must not break |
+//! | [`client`], [`dial`], [`long_flows`] | curl and single requests; connections held by hand; thousands of flows that must not break |
+//! | [`transfer`], [`pattern`], [`fnv`] | bytes both ways at once; a stream of bytes known by their place; a hash of one |
 //! | [`frames`], [`wire`], [`load`], [`tally`] | frames built byte by byte; a raw socket; a steady rate; exact counting |
-//! | [`stage`] | a switch with real servers and lbd, ready |
+//! | [`stage`] | a network with real servers and lbd, ready |
 //! | [`wait`] | conditions with a deadline |
 //!
 //! Nothing here uses code of lbd or lbctl: they are judged from outside.
@@ -18,19 +20,25 @@
 pub mod client;
 pub mod conf;
 pub mod daemon;
+pub mod dial;
+pub mod fnv;
 pub mod frames;
 pub mod front;
+pub mod host;
 pub mod ingress;
 pub mod isolate;
 pub mod load;
 pub mod long_flows;
 pub mod metrics;
 pub mod netns;
+pub mod pattern;
 pub mod real_server;
 pub mod routed;
+pub mod sockets;
 pub mod stage;
 pub mod tally;
 pub mod topology;
+pub mod transfer;
 pub mod wait;
 pub mod wire;
 

@@ -6,26 +6,29 @@
 //! |---|---|
 //! | an HTTP request's | `200` with a body like [`identity`]'s; the connection closes. `X-Forwarded-For` comes back as a header |
 //! | `ECHO` | one identity line, then every byte comes back |
-//! | `SINK` | reads to the end, then one line: bytes read, and their hash ([`Fnv`]) |
+//! | `SINK` | reads to the end, then one line: bytes read, and their hash ([`crate::fnv`]) |
 //! | `DISCARD` | reads to the end, then one line: bytes read |
+//! | `DUPLEX n` | `n` bytes of the [`crate::pattern`], while it compares what it reads with it; then one line: bytes read, and `same` or `other` |
+//! | `RESET n` | `n` bytes of the pattern, then it resets the connection |
+//! | `FIRST` | an identity line, then nothing more (FIN); reads to the end and counts |
+//! | `STALL` | an identity line, then it never reads again |
 //!
 //! A datagram comes back with an identity line before it.
 
+mod answer;
+
 use crate::netns::NetnsHandle;
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, TcpSocket, UdpSocket};
 use tokio::sync::oneshot;
 
 /// Connections waiting to be accepted: more than any test opens at once.
 const BACKLOG: u32 = 4096;
-
-/// The longest first line we read.
-const LINE_LIMIT: u64 = 4096;
 
 /// What one server counts.
 #[derive(Debug, Default)]
@@ -34,6 +37,12 @@ pub struct Counts {
     pub connections: AtomicU64,
     /// UDP datagrams received.
     pub datagrams: AtomicU64,
+    /// Connections that ended by a reset from the other side.
+    pub resets: AtomicU64,
+    /// Connections that are open.
+    pub open: AtomicU64,
+    /// Bytes read after `FIRST`.
+    pub late_bytes: AtomicU64,
 }
 
 /// A real server on a thread of its own.
@@ -98,6 +107,16 @@ impl RealServer {
     /// Datagrams it has received.
     pub fn datagrams(&self) -> u64 {
         self.counts.datagrams.load(Ordering::Relaxed)
+    }
+
+    /// Connections that ended by a reset from the other side.
+    pub fn resets(&self) -> u64 {
+        self.counts.resets.load(Ordering::Relaxed)
+    }
+
+    /// Connections that are open.
+    pub fn open(&self) -> u64 {
+        self.counts.open.load(Ordering::Relaxed)
     }
 
     /// Ends it: its sockets close, as those of a process that died.
@@ -171,9 +190,14 @@ async fn serve(sockets: Sockets, name: Arc<str>, counts: Arc<Counts>) {
             continue;
         };
         counts.connections.fetch_add(1, Ordering::Relaxed);
-        let name = Arc::clone(&name);
+        counts.open.fetch_add(1, Ordering::Relaxed);
+        let (name, counts) = (Arc::clone(&name), Arc::clone(&counts));
         tokio::spawn(async move {
-            let _ = answer_connection(stream, peer, &name).await;
+            let ended = answer::connection(stream, identity(&name, peer), &counts).await;
+            if ended.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset) {
+                counts.resets.fetch_add(1, Ordering::Relaxed);
+            }
+            counts.open.fetch_sub(1, Ordering::Relaxed);
         });
     }
 }
@@ -182,80 +206,6 @@ async fn serve(sockets: Sockets, name: Arc<str>, counts: Arc<Counts>) {
 fn identity(name: &str, peer: SocketAddr) -> String {
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     format!("{name} {peer}\n")
-}
-
-async fn answer_connection(stream: TcpStream, peer: SocketAddr, name: &str) -> std::io::Result<()> {
-    stream.set_nodelay(true)?;
-    let mut stream = BufReader::new(stream);
-    let mut first_line = String::new();
-    (&mut stream)
-        .take(LINE_LIMIT)
-        .read_line(&mut first_line)
-        .await?;
-    match first_line.trim_end() {
-        "ECHO" => {
-            stream.write_all(identity(name, peer).as_bytes()).await?;
-            let mut buffer = vec![0; 2048];
-            loop {
-                match stream.read(&mut buffer).await? {
-                    0 => return Ok(()),
-                    count => stream.write_all(&buffer[..count]).await?,
-                }
-            }
-        }
-        "SINK" => {
-            let mut hash = Fnv::new();
-            let total = read_to_end(&mut stream, |bytes| hash.update(bytes)).await?;
-            stream
-                .write_all(format!("{total} {:016x}\n", hash.finish()).as_bytes())
-                .await
-        }
-        "DISCARD" => {
-            let total = read_to_end(&mut stream, |_| {}).await?;
-            stream.write_all(format!("{total}\n").as_bytes()).await
-        }
-        line if line.contains(" HTTP/1.") => {
-            let mut header = String::new();
-            let mut forwarded = String::new();
-            while (&mut stream)
-                .take(LINE_LIMIT)
-                .read_line(&mut header)
-                .await?
-                > 2
-            {
-                if header.to_ascii_lowercase().starts_with("x-forwarded-for:") {
-                    forwarded.push_str(&header);
-                }
-                header.clear();
-            }
-            let body = identity(name, peer);
-            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\n";
-            let length = body.len();
-            let answer = format!("{head}{forwarded}Content-Length: {length}\r\n\r\n{body}");
-            stream.write_all(answer.as_bytes()).await?;
-            stream.shutdown().await
-        }
-        // A check's connection that only opens and closes, or something we do not speak.
-        _ => Ok(()),
-    }
-}
-
-/// Reads to the end, shows every piece, and returns how many bytes there were.
-async fn read_to_end(
-    stream: &mut BufReader<TcpStream>,
-    mut show: impl FnMut(&[u8]),
-) -> std::io::Result<u64> {
-    let mut total = 0;
-    let mut buffer = vec![0; 256 * 1024];
-    loop {
-        match stream.read(&mut buffer).await? {
-            0 => return Ok(total),
-            count => {
-                total += count as u64;
-                show(&buffer[..count]);
-            }
-        }
-    }
 }
 
 async fn answer_datagrams(socket: UdpSocket, name: Arc<str>, counts: Arc<Counts>) {
@@ -268,80 +218,5 @@ async fn answer_datagrams(socket: UdpSocket, name: Arc<str>, counts: Arc<Counts>
         let mut answer = identity(&name, peer).into_bytes();
         answer.extend_from_slice(&buffer[..count]);
         let _ = socket.send_to(&answer, peer).await;
-    }
-}
-
-/// FNV-1a over eight bytes at a time: quick enough not to be what a bulk test measures.
-#[derive(Debug)]
-pub struct Fnv {
-    hash: u64,
-    rest: Vec<u8>,
-}
-
-impl Fnv {
-    /// The hash of nothing.
-    pub fn new() -> Fnv {
-        Fnv {
-            hash: 0xcbf2_9ce4_8422_2325,
-            rest: Vec::with_capacity(8),
-        }
-    }
-
-    /// Adds bytes; how they are cut into calls makes no difference.
-    pub fn update(&mut self, mut bytes: &[u8]) {
-        while !self.rest.is_empty() && !bytes.is_empty() {
-            self.rest.push(bytes[0]);
-            bytes = &bytes[1..];
-            if self.rest.len() == 8 {
-                let word = std::mem::take(&mut self.rest);
-                self.step(&word);
-            }
-        }
-        let mut words = bytes.chunks_exact(8);
-        for word in &mut words {
-            self.step(word);
-        }
-        self.rest.extend_from_slice(words.remainder());
-    }
-
-    /// The hash of all so far.
-    pub fn finish(mut self) -> u64 {
-        let mut rest = std::mem::take(&mut self.rest);
-        rest.resize(8, 0xff);
-        self.step(&rest);
-        self.hash
-    }
-
-    fn step(&mut self, word: &[u8]) {
-        let word = word.try_into().map_or(0, u64::from_be_bytes);
-        self.hash = (self.hash ^ word).wrapping_mul(0x0000_0100_0000_01b3);
-    }
-}
-
-impl Default for Fnv {
-    fn default() -> Fnv {
-        Fnv::new()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_hash_does_not_see_how_bytes_are_cut() {
-        let bytes: Vec<u8> = (0..=255).collect();
-        let mut whole = Fnv::new();
-        whole.update(&bytes);
-        let mut cut = Fnv::new();
-        for piece in bytes.chunks(3) {
-            cut.update(piece);
-        }
-        assert_eq!(whole.finish(), cut.finish());
-        let mut other = Fnv::new();
-        other.update(&bytes[1..]);
-        let mut whole = Fnv::new();
-        whole.update(&bytes);
-        assert_ne!(whole.finish(), other.finish());
     }
 }

@@ -1,10 +1,12 @@
-//! A switch with real servers and lbd, ready: what most tests begin with.
+//! A network with real servers and lbd, ready: what most tests begin with. [`Stage`] is a switch,
+//! for direct routing; [`RoutedStage`] two networks with lbd between them, for the proxy.
 
 use crate::client::{Identity, curl};
 use crate::conf::{Conf, RealConf, ServiceConf};
 use crate::daemon::Daemon;
 use crate::long_flows::{LongFlows, Transport};
 use crate::real_server::{RealServer, Settings};
+use crate::routed::Routed;
 use crate::topology::{Offloads, Switch, VIP, VIP6, real, real6};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -114,4 +116,64 @@ pub fn serve(switch: &Switch, n: u8) -> RealServer {
             udp_addresses,
         },
     )
+}
+
+/// Port of the real servers behind the proxy: not the VIP's.
+pub const REAL_PORT: u16 = 8080;
+
+/// `web`, TCP, proxied from the VIP's [`PORT`] to [`REAL_PORT`] of routed real servers 1 to
+/// `reals`, without checks.
+pub fn proxied(reals: u8) -> ServiceConf {
+    ServiceConf::proxied("web", PORT).routed(1..=reals, REAL_PORT)
+}
+
+/// `web6`: the same in IPv6.
+pub fn proxied6(reals: u8) -> ServiceConf {
+    ServiceConf::proxied("web6", PORT)
+        .with("vip", &format!("\"{VIP6}\""))
+        .routed6(1..=reals, REAL_PORT)
+}
+
+/// Clients, lbd and real servers on networks of their own.
+#[derive(Debug)]
+pub struct RoutedStage {
+    /// lbd; it goes first.
+    pub lbd: Daemon,
+    /// The real servers, `servers[0]` is `rs1`, at [`REAL_PORT`].
+    pub servers: Vec<RealServer>,
+    /// The networks; they go last.
+    pub net: Routed,
+}
+
+impl RoutedStage {
+    /// `reals` real servers that serve, and lbd with `conf`, ready.
+    pub fn new(reals: u8, conf: &Conf) -> RoutedStage {
+        let mut stage = RoutedStage::before_lbd(reals, conf);
+        stage.lbd.spawn();
+        stage.lbd.wait_ready();
+        stage
+    }
+
+    /// The same, without lbd running yet.
+    pub fn before_lbd(reals: u8, conf: &Conf) -> RoutedStage {
+        let net = Routed::new(reals, Offloads::Defaults);
+        RoutedStage {
+            servers: (1..=reals).map(|n| net.serve(n, REAL_PORT)).collect(),
+            lbd: Daemon::prepare(&net.lb, conf),
+            net,
+        }
+    }
+
+    /// `count` TCP flows to the VIP that echo every `period`; all open.
+    pub fn flows(&self, count: usize, period: Duration) -> LongFlows {
+        let client = self.net.cl.handle();
+        LongFlows::start(client, Transport::Tcp, vip(), count, period).assert_opened()
+    }
+
+    /// Starts (again) the server of real `n`.
+    pub fn serve(&mut self, n: u8) {
+        let server = &mut self.servers[usize::from(n) - 1];
+        server.stop();
+        *server = self.net.serve(n, REAL_PORT);
+    }
 }

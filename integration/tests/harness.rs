@@ -1,7 +1,9 @@
 //! The harness alone, without lbd: what the other tests rely on.
 
 use integration::client::{curl, datagram, request, request_within, spread, upload};
+use integration::dial::{self, End};
 use integration::frames::Headers;
+use integration::host::Host;
 use integration::isolated;
 use integration::load::Load;
 use integration::long_flows::{LongFlows, Transport};
@@ -9,7 +11,10 @@ use integration::routed::{self, Routed};
 use integration::stage::serve;
 use integration::tally::Tally;
 use integration::topology::{CLIENT, Offloads, Switch, VIP, Wire, real, real_mac, real6};
+use integration::transfer::transfer;
 use integration::wire::RawSocket;
+use integration::{sockets, wait_until};
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -119,5 +124,44 @@ fn load_is_counted_exactly() {
         let sent = load.stop();
         assert_eq!(arrivals.settled(), sent);
         assert!(arrivals.of("rs1").abs_diff(2 * arrivals.of("rs2")) <= 2);
+    });
+}
+
+#[test]
+fn connections_held_by_hand_end_as_they_should() {
+    isolated(|| {
+        let switch = Switch::new(1, Offloads::Defaults);
+        let server = serve(&switch, 1);
+        let (cl, lb) = (switch.cl.handle(), &switch.lb);
+        let before = Host::of(lb);
+        for address in [IpAddr::from(real(1)), real6(1).into()] {
+            let target = SocketAddr::new(address, 80);
+            let (mut stream, identity) = dial::echo(&cl, target).expect("an echo");
+            assert_eq!(identity.server, "rs1");
+            dial::round(&mut stream).expect("a round");
+            let sockets = sockets::tcp(&switch.reals[0].handle());
+            assert!(sockets.iter().any(|socket| socket.remote == identity.peer));
+            let resets = server.resets();
+            dial::reset(stream);
+            wait_until("it was reset", Duration::from_secs(2), || {
+                server.resets() == resets + 1
+            });
+            let mut stream = dial::dial(&cl, target).expect("a connection");
+            stream.write_all(b"RESET 1000\n").expect("sent");
+            assert_eq!(dial::read_to_end(&mut stream), (End::Reset, 1000));
+            let mut stream = dial::dial(&cl, target).expect("a connection");
+            stream.write_all(b"FIRST\n").expect("sent");
+            assert_eq!(dial::read_to_end(&mut stream).0, End::Closed);
+            assert_eq!(server.open(), 1, "it reads on");
+            let moved = transfer(&cl, target, 10_000_019).expect("a transfer");
+            assert!(moved.same);
+        }
+        lb.ip("rule add pref 77 fwmark 7 lookup 77");
+        lb.ip("-6 route add local ::/0 dev lo table 77");
+        let added = Host::of(lb).since(&before);
+        assert_eq!((added.rules.len(), added.routes.len()), (1, 1), "{added:?}");
+        added.delete_rules(lb);
+        added.delete_routes(lb);
+        assert_eq!(Host::of(lb), before);
     });
 }
