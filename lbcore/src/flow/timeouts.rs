@@ -31,6 +31,11 @@ impl Timeouts {
         }
     }
 
+    /// Milliseconds of the service's own `idle_timeout`.
+    pub fn idle_ms(&self) -> u64 {
+        self.idle_ms
+    }
+
     /// Milliseconds without a packet after which a flow in `state` is forgotten.
     #[inline]
     pub fn of(&self, state: State) -> u64 {

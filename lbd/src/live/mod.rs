@@ -1,10 +1,12 @@
 //! What tasks and packet workers share: the snapshot goes down by one atomic swap, counts come up
 //! in plain per-worker counters, and news goes to the reconciler as events.
 
+pub mod datagrams;
 pub mod event;
 pub mod proxy;
 mod worker;
 
+pub use datagrams::{DatagramDrop, Way};
 pub use event::Event;
 pub use proxy::{Outcome, ProxyShared};
 pub use worker::{WorkerShared, WorkerState};

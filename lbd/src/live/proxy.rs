@@ -1,5 +1,6 @@
 //! What one proxy worker shows of itself: the worker counts, others read.
 
+use super::datagrams::DatagramCounts;
 use lbcore::director::{Count, Counters};
 use lbcore::id::{MAX_SERVICES, RealId, ServiceId};
 use lbcore::time::Tick;
@@ -160,6 +161,8 @@ impl ConnectTimes {
 pub struct ProxyShared {
     /// Packets, bytes and new flows by service and real, as clients sent them.
     pub counters: Counters,
+    /// Datagrams, both ways.
+    pub datagrams: DatagramCounts,
     services: Box<[ProxyTally]>,
     connects: Mutex<HashMap<RealId, ConnectTimes>>,
     beat: AtomicU64,
@@ -169,6 +172,7 @@ impl Default for ProxyShared {
     fn default() -> Self {
         ProxyShared {
             counters: Counters::default(),
+            datagrams: DatagramCounts::default(),
             services: (0..MAX_SERVICES).map(|_| ProxyTally::default()).collect(),
             connects: Mutex::default(),
             beat: AtomicU64::new(0),

@@ -66,6 +66,11 @@ impl Account {
         }
     }
 
+    /// How many there are in all.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Takes `n`, or nothing and says so.
     pub fn take(&self, n: usize) -> bool {
         let fits = |taken: usize| taken.checked_add(n).filter(|sum| *sum <= self.limit);

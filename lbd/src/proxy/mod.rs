@@ -13,6 +13,7 @@ mod shared;
 mod slab;
 mod start;
 pub mod tcp;
+mod udp;
 mod worker;
 
 pub use list::{ConnectionRow, ListAsk};

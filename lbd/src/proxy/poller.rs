@@ -23,6 +23,10 @@ pub enum Token {
     Client(Key),
     /// A connection's real side.
     Real(Key),
+    /// The UDP socket of a VIP with this number.
+    Datagrams(u32),
+    /// The UDP session at this place. One that comes late finds another's socket without news.
+    Session(u32),
 }
 
 impl Token {
@@ -32,6 +36,8 @@ impl Token {
             Token::Listener(at) => (1, 0, at),
             Token::Client(key) => (2, key.turn, key.place),
             Token::Real(key) => (3, key.turn, key.place),
+            Token::Datagrams(number) => (4, 0, number),
+            Token::Session(place) => (5, 0, place),
         };
         let high: u32 = kind * TURNS + turn;
         epoll::EventData::new_u64(u64::from(high) << 32 | u64::from(place))
@@ -47,7 +53,9 @@ impl Token {
             0 => Token::Mailbox,
             1 => Token::Listener(place),
             2 => Token::Client(key),
-            _ => Token::Real(key),
+            3 => Token::Real(key),
+            4 => Token::Datagrams(place),
+            _ => Token::Session(place),
         }
     }
 }
@@ -165,6 +173,8 @@ mod tests {
             Token::Listener(7),
             Token::Client(key),
             Token::Real(key),
+            Token::Datagrams(8),
+            Token::Session(u32::MAX),
         ] {
             assert_eq!(Token::from_data(token.data()), token);
         }

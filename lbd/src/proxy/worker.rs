@@ -3,6 +3,7 @@
 use super::poller::{Events, Poller, Token};
 use super::shared::{Command, Report, Shared};
 use super::tcp::{Scene, Tcp};
+use super::udp::Udp;
 use crate::sys::clock;
 use arc_swap::{ArcSwap, Cache};
 use lbcore::net::Protocol;
@@ -27,6 +28,9 @@ pub(super) struct Worker {
     poller: Poller,
     table: Cache<Arc<ArcSwap<ServiceTable>>, Arc<ServiceTable>>,
     tcp: Tcp,
+    udp: Udp,
+    /// What neither can listen on.
+    trouble: [Vec<String>; 2],
     finish: Option<Tick>,
 }
 
@@ -37,6 +41,8 @@ impl Worker {
         Ok(Worker {
             table: Cache::new(shared.live.table_cell()),
             tcp: Tcp::new(number, shared.budget.clone()),
+            udp: Udp::new(number, shared.posts.len(), &shared.budget),
+            trouble: Default::default(),
             poller,
             number,
             finish: None,
@@ -73,7 +79,7 @@ impl Worker {
                 number: self.number,
                 now,
             };
-            let tcp = &mut self.tcp;
+            let (tcp, udp) = (&mut self.tcp, &mut self.udp);
             let mut told = false;
             for event in events.iter() {
                 match event.token {
@@ -81,6 +87,8 @@ impl Worker {
                     Token::Listener(at) => tcp.call(at, &scene),
                     Token::Client(key) => tcp.client(key, event.flags, &scene),
                     Token::Real(key) => tcp.real(key, event.flags, &scene),
+                    Token::Datagrams(number) => udp.call(number, &scene),
+                    Token::Session(place) => udp.session(place, &scene),
                 }
             }
             tcp.go_on(&scene);
@@ -89,15 +97,24 @@ impl Worker {
                 while let Some(command) = shared.posts[self.number].next() {
                     match command {
                         Command::Plan(plan) => {
-                            let endpoints = plan.endpoints.iter().copied();
-                            let trouble = tcp.listen(endpoints.filter(is_tcp).collect(), &scene);
+                            let of = |protocol| {
+                                let all = plan.endpoints.iter().copied();
+                                all.filter(move |k| k.protocol == protocol).collect()
+                            };
+                            self.trouble = [
+                                tcp.listen(of(Protocol::Tcp), &scene),
+                                udp.listen(of(Protocol::Udp), &scene),
+                            ];
+                            let trouble = self.trouble.concat();
                             shared.posts[self.number]
                                 .report
                                 .send_replace(Report { plan, trouble });
                         }
                         Command::List(ask, reply) => {
                             // Nobody may be there any more.
-                            let _ = reply.try_send(tcp.list(&ask, now));
+                            let mut rows = tcp.list(&ask, now);
+                            rows.extend(udp.list(&ask, now));
+                            let _ = reply.try_send(rows);
                         }
                         Command::Finish(deadline) => {
                             tcp.listen(Vec::new(), &scene);
@@ -114,8 +131,13 @@ impl Worker {
             if now.since(swept) >= 1000 {
                 swept = now;
                 tcp.sweep(&scene);
-                if let Some(trouble) = tcp.retry_listeners(&scene) {
-                    let post = &shared.posts[self.number];
+                udp.sweep(&scene);
+                let retried = [tcp.retry_listeners(&scene), udp.retry_listeners(&scene)];
+                if retried.iter().any(Option::is_some) {
+                    for (held, news) in self.trouble.iter_mut().zip(retried) {
+                        *held = news.unwrap_or_else(|| std::mem::take(held));
+                    }
+                    let (post, trouble) = (&shared.posts[self.number], self.trouble.concat());
                     post.report.send_modify(|report| report.trouble = trouble);
                 }
             }
@@ -124,14 +146,13 @@ impl Worker {
                 if now >= deadline {
                     tcp.reset_all(&scene);
                 }
+                // Nobody waits for sessions, which never say that they are done: they go on until
+                // the last connection has ended.
                 if tcp.is_empty() {
+                    udp.end_everything(&scene);
                     return;
                 }
             }
         }
     }
-}
-
-fn is_tcp(key: &lbcore::net::ServiceKey) -> bool {
-    key.protocol == Protocol::Tcp
 }

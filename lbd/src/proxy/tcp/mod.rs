@@ -40,7 +40,7 @@ pub(super) struct Scene<'a> {
 
 impl Scene<'_> {
     /// The worker's own counters.
-    fn mine(&self) -> &ProxyShared {
+    pub fn mine(&self) -> &ProxyShared {
         &self.shared.live.proxies()[self.number]
     }
 }
