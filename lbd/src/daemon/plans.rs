@@ -2,14 +2,16 @@
 
 use super::world::World;
 use crate::guard::GuardPlan;
+use crate::intercept::InterceptPlan;
 use crate::neigh::{self, NeighborPlan};
 use crate::probe::Target;
+use crate::proxy::ProxyPlan;
 use crate::vip::{self, VipPlan};
 use lbcore::config::{self, Admin, Announce, Mode};
 use lbcore::net::MacAddr;
 use lbcore::service::{ServiceTable, Way};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// Who is to be checked: every configured real of a service with checks.
@@ -134,6 +136,31 @@ fn real_macs(world: &World) -> BTreeMap<MacAddr, String> {
 pub fn guard(world: &World) -> GuardPlan {
     let endpoints = in_mode(world, Mode::Dr).flat_map(|s| s.keys()).collect();
     GuardPlan::new(world.config.network.interfaces.clone(), endpoints)
+}
+
+/// What the kernel is to hand to proxied sockets: clients' packets for VIPs, and answers of every
+/// real that is dialled or has connections still.
+pub fn intercept(world: &World) -> InterceptPlan {
+    let vips = in_mode(world, Mode::Tproxy).flat_map(|s| s.keys()).collect();
+    let mut reals = Vec::new();
+    for service in in_mode(world, Mode::Tproxy) {
+        let known = world.registry.reals_of(&service.name).map(|(at, _)| at);
+        for at in service.places().chain(known) {
+            let dialled = |port: &u16| SocketAddr::new(at.ip(), *port);
+            let own = [at.port()];
+            let ports = if at.port() == 0 { &service.ports[..] } else { &own };
+            reals.extend(ports.iter().map(|port| (service.protocol, dialled(port))));
+        }
+    }
+    InterceptPlan::new(vips, reals)
+}
+
+/// Where the proxy is to listen. A service that is gone has no listener, only connections.
+pub fn proxy(world: &World) -> ProxyPlan {
+    let proxied = world.config.services.iter().filter(|s| s.mode == Mode::Tproxy);
+    let mut endpoints: Vec<_> = proxied.flat_map(|s| s.keys()).collect();
+    endpoints.sort_unstable();
+    ProxyPlan { endpoints }
 }
 
 /// What receive filters are to let through.

@@ -12,10 +12,12 @@ use super::watchdog;
 use super::world::World;
 use crate::control::{Access, Ask, Readiness};
 use crate::guard::{GuardPlan, GuardState};
+use crate::intercept::{InterceptPlan, InterceptState};
 use crate::live::event::Event;
 use crate::live::{Live, WorkerState};
 use crate::neigh::NeighborPlan;
 use crate::probe::{Board, Target};
+use crate::proxy::{ProxyPlan, ProxyState};
 use crate::sys::clock;
 use crate::vip::VipPlan;
 use lbcore::config::{self, Config};
@@ -56,6 +58,14 @@ pub struct Outlets {
     pub guard: watch::Sender<Arc<GuardPlan>>,
     /// The guard in force.
     pub guarded: watch::Receiver<GuardState>,
+    /// What the kernel is to hand to proxied sockets.
+    pub intercept: watch::Sender<Arc<InterceptPlan>>,
+    /// The interception in force.
+    pub intercepted: watch::Receiver<InterceptState>,
+    /// Where the proxy is to listen.
+    pub proxy: watch::Sender<Arc<ProxyPlan>>,
+    /// Where it does.
+    pub proxied: watch::Receiver<ProxyState>,
     /// Who may use the control socket.
     pub access: watch::Sender<Arc<Access>>,
     /// Where metrics are served.
@@ -325,12 +335,15 @@ impl Reconciler {
         // with or without us, so only the announcements have to wait for it.
         if !self.starting {
             self.guard(plans::guard(&self.world)).await;
+            self.intercept(plans::intercept(&self.world)).await;
         }
         let version = self.live.set_vips(plans::filter(&self.world));
         wait_until(IN_FORCE_WITHIN, || self.live.filters_at(version)).await;
 
         let vips = plans::vips(&self.world, &table);
         self.live.publish(table);
+        // After the snapshot: a client that is accepted finds its service.
+        send_if_new(&self.out.proxy, plans::proxy(&self.world));
         send_if_new(&self.out.targets, plans::targets(&self.world));
         send_if_new(&self.out.neighbors, plans::neighbors(&self.world));
         let wanted: BTreeSet<_> = vips
@@ -375,6 +388,34 @@ impl Reconciler {
         {
             warn!("the guard is not in force yet: this host may answer for its own VIPs itself");
         }
+    }
+
+    /// Before the snapshot: a real that is dialled can answer.
+    async fn intercept(&mut self, plan: InterceptPlan) {
+        send_if_new(&self.out.intercept, plan);
+        let plan = self.out.intercept.borrow().clone();
+        let settled = self.out.intercepted.wait_for(|state| {
+            state.trouble.is_some() || state.in_force.as_ref().is_some_and(|p| **p == *plan)
+        });
+        if tokio::time::timeout(IN_FORCE_WITHIN, settled)
+            .await
+            .is_err()
+        {
+            warn!("the interception is not in force yet: proxied services may not be reached");
+        }
+    }
+
+    /// What keeps proxied services from being reached, for `status`.
+    pub(super) fn proxy_trouble(&self) -> Vec<String> {
+        let intercepted = self.out.intercepted.borrow().trouble.clone();
+        let intercepted = intercepted.map(|trouble| {
+            format!("the interception is not in force, proxied services are not reached: {trouble}")
+        });
+        let proxied = self.out.proxied.borrow().trouble.clone();
+        let proxied = proxied
+            .into_iter()
+            .map(|trouble| format!("the proxy does not listen on {trouble}"));
+        intercepted.into_iter().chain(proxied).collect()
     }
 
     /// Why the guard is not in force, for `status`.
@@ -429,6 +470,11 @@ impl Reconciler {
         // A worker that opened its socket while the VIPs changed follows at its next look.
         if !self.live.filters_at(self.live.filter().version) {
             return not("a worker does not receive for all VIPs yet".to_owned());
+        }
+        let listening = self.out.proxied.borrow().in_force.clone();
+        let wanted = self.out.proxy.borrow().clone();
+        if !wanted.endpoints.is_empty() && listening.is_none_or(|plan| *plan != *wanted) {
+            return not("the proxy does not listen for all VIPs yet".to_owned());
         }
         if !self.announced_ready && clock::now() < self.judged_by {
             let table = self.live.table();

@@ -14,10 +14,12 @@ use crate::control::server::{BindError, Server};
 use crate::control::{self, metrics};
 use crate::dataplane::{Packets, Pool, workers_for};
 use crate::guard::{self, GuardPlan, GuardState};
+use crate::intercept::{self, InterceptPlan, InterceptState};
 use crate::live::{Event, Live, WorkerShared};
 use crate::neigh;
 use crate::probe::{self, Board};
-use crate::sys::{capability, clock, shared_file};
+use crate::proxy::{Proxy, ProxyPlan, ProxyState};
+use crate::sys::{affinity, capability, clock, shared_file};
 use crate::{link, vip};
 use lbcore::config::{self, Config, Network};
 use lbcore::flow::FlowTable;
@@ -25,7 +27,7 @@ use lbcore::net::HashKey;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
@@ -219,7 +221,12 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     }
 
     let workers = plan_workers(&config.network);
-    let live = Arc::new(Live::new(key.clone(), flows, workers, 0));
+    let live = Arc::new(Live::new(
+        key.clone(),
+        flows,
+        workers,
+        proxy_workers(&config.network),
+    ));
     live.flows
         .for_each(|_, entry, _| live.loads.add(entry.real, entry.state.weightiness()));
 
@@ -246,7 +253,11 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     world.hear_links(links.clone(), clock::now());
 
     let guard = plans::guard(&world);
-    let (rooms, out, events) = Rooms::open(&config, links, access, guard, &board);
+    let intercept = plans::intercept(&world);
+    let (rooms, out, events) = Rooms::open(&config, links, access, (guard, intercept), &board);
+    let proxy = Proxy::start(live.clone(), rooms.proxy, rooms.proxied)
+        .map_err(system("starting the proxy"))?;
+    let proxy = Arc::new(proxy);
     let (ask, asks) = mpsc::channel(control::ASK_QUEUE);
     let (reload, reloads) = mpsc::channel(1);
     let mut warnings = loaded.warnings;
@@ -290,6 +301,16 @@ pub async fn run(options: Options) -> Result<(), StartError> {
         }
     };
     Notifier::stopping();
+    // Everything else goes on meanwhile: connections that end need their VIPs and their reals.
+    let patience = match how {
+        Stop::Clean => config.lbd.shutdown_timeout,
+        // The next lbd is there in a moment, and takes new connections at once.
+        Stop::HandOver => Duration::ZERO,
+    };
+    tokio::select! {
+        () = proxy.finish(patience) => {}
+        _ = signals.until_stop(&reload) => proxy.finish(Duration::ZERO).await,
+    }
     if how == Stop::HandOver {
         // Whatever the rooms keep in the kernel stays for the next lbd.
         tasks.iter().for_each(JoinHandle::abort);
@@ -306,6 +327,14 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     }
     info!("lbd ends");
     Ok(())
+}
+
+/// One proxy worker a core, or as many as the file says.
+fn proxy_workers(network: &Network) -> usize {
+    match network.workers {
+        0 => affinity::allowed_cores().map_or(1, |cores| cores.len()),
+        wanted => wanted,
+    }
 }
 
 /// Every worker of every interface.
@@ -332,6 +361,9 @@ async fn stop_clean(tasks: Vec<JoinHandle<()>>, places: &Places) {
     }
     if let Err(error) = guard::remove().await {
         warn!(%error, "the guard could not be removed: lbd cleanup does it");
+    }
+    if let Err(error) = intercept::remove().await {
+        warn!(%error, "the interception could not be removed: lbd cleanup does it");
     }
     let _ = std::fs::remove_file(places.socket());
 }
@@ -397,6 +429,8 @@ struct Rooms {
     tasks: Vec<JoinHandle<()>>,
     access: watch::Receiver<Arc<control::Access>>,
     metrics: watch::Receiver<Option<std::net::SocketAddr>>,
+    proxy: watch::Receiver<Arc<ProxyPlan>>,
+    proxied: watch::Sender<ProxyState>,
 }
 
 impl Rooms {
@@ -404,7 +438,7 @@ impl Rooms {
         config: &Config,
         links: Arc<Vec<crate::live::event::Link>>,
         access: control::Access,
-        guard: GuardPlan,
+        (guard, intercept): (GuardPlan, InterceptPlan),
         board: &Arc<Board>,
     ) -> (Self, Outlets, mpsc::Receiver<Event>) {
         let (event, events) = mpsc::channel(EVENT_QUEUE);
@@ -416,6 +450,10 @@ impl Rooms {
         // The whole plan from the start: what a killed lbd left in force must not be opened.
         let (guard_out, guard_in) = watch::channel(Arc::new(guard));
         let (guarded_out, guarded_in) = watch::channel(GuardState::default());
+        let (intercept_out, intercept_in) = watch::channel(Arc::new(intercept));
+        let (intercepted_out, intercepted_in) = watch::channel(InterceptState::default());
+        let (proxy_out, proxy_in) = watch::channel(Arc::default());
+        let (proxied_out, proxied_in) = watch::channel(ProxyState::default());
         let (access_out, access_in) = watch::channel(Arc::new(access));
         let (metrics_out, metrics_in) = watch::channel(config.lbd.metrics);
         let tasks = vec![
@@ -432,6 +470,11 @@ impl Rooms {
                 guarded_out,
                 event.clone(),
             )),
+            tokio::spawn(intercept::run(
+                intercept_in,
+                intercepted_out,
+                event.clone(),
+            )),
             tokio::spawn(vip::run(vips_in, link_in, event.clone())),
             tokio::spawn(probe::run(targets_in, board.clone(), event, suspect)),
         ];
@@ -441,6 +484,10 @@ impl Rooms {
             vips: vips_out,
             guard: guard_out,
             guarded: guarded_in,
+            intercept: intercept_out,
+            intercepted: intercepted_in,
+            proxy: proxy_out,
+            proxied: proxied_in,
             access: access_out,
             metrics: metrics_out,
         };
@@ -449,6 +496,8 @@ impl Rooms {
                 tasks,
                 access: access_in,
                 metrics: metrics_in,
+                proxy: proxy_in,
+                proxied: proxied_out,
             },
             out,
             events,

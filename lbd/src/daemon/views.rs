@@ -215,6 +215,7 @@ impl Reconciler {
         if let Some(trouble) = self.guard_trouble() {
             warnings.push(trouble);
         }
+        warnings.extend(self.proxy_trouble());
         let unremembered = self.live.unremembered();
         if unremembered > 0 {
             warnings.push(format!(

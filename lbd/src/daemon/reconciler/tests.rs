@@ -71,6 +71,20 @@ impl Rig {
                 }
             }
         });
+        let (intercept, mut plans) = watch::channel(Arc::default());
+        let (obeys, intercepted) = watch::channel(InterceptState::default());
+        tokio::spawn(async move {
+            loop {
+                let in_force = Some(plans.borrow_and_update().clone());
+                obeys.send_replace(InterceptState {
+                    in_force,
+                    trouble: None,
+                });
+                if plans.changed().await.is_err() {
+                    return;
+                }
+            }
+        });
         let me = Reconciler::new(Beginning {
             live: Arc::new(Live::new(key, flows, Vec::new(), 0)),
             config_file: at("lbd.toml"),
@@ -84,6 +98,10 @@ impl Rig {
                 vips: watch::Sender::default(),
                 guard,
                 guarded,
+                intercept,
+                intercepted,
+                proxy: watch::Sender::default(),
+                proxied: watch::Sender::default().subscribe(),
                 access: watch::Sender::new(Arc::new(access_of(&loaded.config).0)),
                 metrics: watch::Sender::default(),
             },
