@@ -4,23 +4,29 @@
 //! nothing races; what a snapshot needs outside (guard, filters, persisted set) is in force before
 //! it is published.
 
+mod in_force;
+mod readiness;
+mod reloading;
+
+pub(super) use reloading::access_of;
+
 use super::notify::Notifier;
-use super::persist::{Changed, Places, RealOverride, Set};
+use super::persist::{Places, Set};
 use super::plans;
-use super::reload::{self, Loaded, Refused};
+use super::reload::Refused;
 use super::watchdog;
 use super::world::World;
-use crate::control::{Access, Ask, Readiness};
+use crate::control::{Access, Ask};
 use crate::guard::{GuardPlan, GuardState};
 use crate::intercept::{InterceptPlan, InterceptState};
 use crate::live::event::Event;
-use crate::live::{Live, WorkerState};
+use crate::live::Live;
 use crate::neigh::NeighborPlan;
 use crate::probe::{Board, Target};
 use crate::proxy::{ProxyPlan, ProxyState};
 use crate::sys::clock;
 use crate::vip::VipPlan;
-use lbcore::config::{self, Config};
+use lbcore::config::Config;
 use lbcore::id::RealId;
 use lbcore::service::{Exhausted, RealState, Rings, compile};
 use lbcore::time::Tick;
@@ -376,56 +382,6 @@ impl Reconciler {
         }
     }
 
-    async fn guard(&mut self, plan: GuardPlan) {
-        send_if_new(&self.out.guard, plan);
-        let plan = self.out.guard.borrow().clone();
-        let settled = self.out.guarded.wait_for(|state| {
-            state.trouble.is_some() || state.in_force.as_ref().is_some_and(|p| **p == *plan)
-        });
-        if tokio::time::timeout(IN_FORCE_WITHIN, settled)
-            .await
-            .is_err()
-        {
-            warn!("the guard is not in force yet: this host may answer for its own VIPs itself");
-        }
-    }
-
-    /// Before the snapshot: a real that is dialled can answer.
-    async fn intercept(&mut self, plan: InterceptPlan) {
-        send_if_new(&self.out.intercept, plan);
-        let plan = self.out.intercept.borrow().clone();
-        let settled = self.out.intercepted.wait_for(|state| {
-            state.trouble.is_some() || state.in_force.as_ref().is_some_and(|p| **p == *plan)
-        });
-        if tokio::time::timeout(IN_FORCE_WITHIN, settled)
-            .await
-            .is_err()
-        {
-            warn!("the interception is not in force yet: proxied services may not be reached");
-        }
-    }
-
-    /// What keeps proxied services from being reached, for `status`.
-    pub(super) fn proxy_trouble(&self) -> Vec<String> {
-        let intercepted = self.out.intercepted.borrow().trouble.clone();
-        let intercepted = intercepted.map(|trouble| {
-            format!("the interception is not in force, proxied services are not reached: {trouble}")
-        });
-        let proxied = self.out.proxied.borrow().trouble.clone();
-        let proxied = proxied
-            .into_iter()
-            .map(|trouble| format!("the proxy does not listen on {trouble}"));
-        intercepted.into_iter().chain(proxied).collect()
-    }
-
-    /// Why the guard is not in force, for `status`.
-    pub(super) fn guard_trouble(&self) -> Option<String> {
-        let trouble = self.out.guarded.borrow().trouble.clone()?;
-        Some(format!(
-            "the guard is not in force, this host may answer for VIPs itself: {trouble}"
-        ))
-    }
-
     fn tell_transition(
         &mut self,
         table: &lbcore::service::ServiceTable,
@@ -447,209 +403,6 @@ impl Reconciler {
             "real changes state"
         );
     }
-
-    /// Whether lbd forwards and every real was judged once (or had its time).
-    pub(super) fn readiness(&self) -> Readiness {
-        let not = |reason: String| Readiness {
-            ready: false,
-            reason,
-        };
-        let workers = self.live.workers();
-        let mut waiting = workers.iter().filter_map(|worker| match worker.state() {
-            WorkerState::Waiting(why) => Some(format!("{}: {why}", worker.interface)),
-            WorkerState::Running => None,
-        });
-        let waiting = waiting.next();
-        // One interface that is missing keeps nobody from being served by the others.
-        if let (Some(why), false) = (&waiting, workers.iter().any(|w| w.is_open())) {
-            return not(why.clone());
-        }
-        if self.generation == 0 {
-            return not("no snapshot yet".to_owned());
-        }
-        // A worker that opened its socket while the VIPs changed follows at its next look.
-        if !self.live.filters_at(self.live.filter().version) {
-            return not("a worker does not receive for all VIPs yet".to_owned());
-        }
-        let listening = self.out.proxied.borrow().in_force.clone();
-        let wanted = self.out.proxy.borrow().clone();
-        if !wanted.endpoints.is_empty() && listening.is_none_or(|plan| *plan != *wanted) {
-            return not("the proxy does not listen for all VIPs yet".to_owned());
-        }
-        if !self.announced_ready && clock::now() < self.judged_by {
-            let table = self.live.table();
-            let unjudged = table
-                .services
-                .iter()
-                .flat_map(|s| &s.members)
-                .filter(|m| m.state == RealState::Checking && !m.sorry)
-                .count();
-            if unjudged > 0 {
-                return not(format!("waiting for the first check of {unjudged} reals"));
-            }
-        }
-        Readiness {
-            ready: true,
-            reason: match waiting {
-                None => "forwarding".to_owned(),
-                Some(why) => format!("forwarding, but not on {why}"),
-            },
-        }
-    }
-
-    async fn reload_unattended(&mut self, trigger: Trigger) {
-        // Said by `reload` itself; nobody else is there to hear it.
-        let _ = self.reload(trigger, false).await;
-    }
-
-    /// Reads the file again and puts it in force, or says why not; then the old one stays.
-    pub(super) async fn reload(
-        &mut self,
-        trigger: Trigger,
-        dry_run: bool,
-    ) -> Result<Reloaded, Refused> {
-        let notify = !dry_run;
-        if notify {
-            self.notifier.reloading();
-        }
-        let result = self.try_reload(&trigger, dry_run).await;
-        if notify {
-            self.count_reload(&trigger, &result);
-            self.notifier.ready_again(self.announced_ready);
-        }
-        result
-    }
-
-    fn count_reload(&mut self, trigger: &Trigger, result: &Result<Reloaded, Refused>) {
-        let by = match trigger {
-            Trigger::Unattended(what) => what,
-            Trigger::Typed { .. } => "command",
-        };
-        let now = SystemTime::now();
-        match result {
-            Ok(reloaded) => {
-                self.tallies.reloads_ok += 1;
-                self.tallies.last_success = Some(now);
-                let changes = reloaded.changes.len();
-                let message = format!("{changes} changes");
-                self.tallies.last_reload = Some((now, true, message));
-                info!(
-                    by,
-                    revision = self.revision,
-                    changes,
-                    "configuration reloaded"
-                );
-                reloaded
-                    .changes
-                    .iter()
-                    .for_each(|change| info!(change, "reload"));
-            }
-            Err(refused) => {
-                self.tallies.reloads_refused += 1;
-                self.tallies.last_reload = Some((now, false, refused.summary.clone()));
-                error!(
-                    by,
-                    reason = refused.summary,
-                    "reload refused; nothing was changed"
-                );
-                refused
-                    .faults
-                    .iter()
-                    .for_each(|fault| error!(fault, "reload"));
-            }
-        }
-    }
-
-    async fn try_reload(&mut self, trigger: &Trigger, dry_run: bool) -> Result<Reloaded, Refused> {
-        let mut loaded = reload::load(&self.config_file)?;
-        let kept = reload::keep_until_restart(&self.world.config, &mut loaded.config);
-        let diff = config::diff(&self.world.config, &loaded.config);
-        let force = matches!(trigger, Trigger::Typed { force: true });
-        if matches!(trigger, Trigger::Unattended(_)) {
-            reload::check_emptying(&diff)?;
-        }
-        self.check_host(&loaded.config, force).await?;
-        self.world.check_room(&loaded.config)?;
-        let reloaded = Reloaded {
-            changes: diff.changes.iter().map(ToString::to_string).collect(),
-            warnings: loaded.warnings.iter().cloned().chain(kept).collect(),
-        };
-        if dry_run {
-            return Ok(reloaded);
-        }
-        self.last_good_in_use = false;
-        let (access, odd) = access_of(&loaded.config);
-        self.standing_warnings = reloaded.warnings.iter().cloned().chain(odd).collect();
-        self.out.access.send_replace(Arc::new(access));
-        if !diff.is_empty() {
-            self.put_in_force(loaded).await;
-        }
-        Ok(reloaded)
-    }
-
-    async fn check_host(&self, config: &Config, force: bool) -> Result<(), Refused> {
-        match crate::link::facts().await {
-            Ok(facts) => reload::check_host(config, &facts, force),
-            Err(error) => {
-                warn!(%error, "what this host itself uses cannot be read; VIPs are not compared with it");
-                Ok(())
-            }
-        }
-    }
-
-    async fn put_in_force(&mut self, loaded: Loaded) {
-        let old = std::mem::replace(&mut self.world.config, loaded.config);
-        self.revision += 1;
-        self.world.follow_renames(&old);
-        self.forget_overruled();
-        self.world.linger(&old, &self.live.loads);
-        self.out.metrics.send_if_modified(|metrics| {
-            let wanted = self.world.config.lbd.metrics;
-            std::mem::replace(metrics, wanted) != wanted
-        });
-        self.refresh().await;
-        if let Err(error) = self.places.save_last_good(&loaded.text) {
-            warn!(%error, "the last good configuration could not be kept");
-        }
-    }
-
-    /// Changes by command hold until the file changes the same key.
-    pub(super) fn forget_overruled(&mut self) {
-        let world = &mut self.world;
-        let before = world.overrides.clone();
-        for (service, reals) in &mut world.overrides.reals {
-            let config = world.config.services.iter().find(|s| s.name == *service);
-            reals.retain(|place, changed| {
-                let real = config.and_then(|s| s.reals.iter().find(|r| r.place() == *place));
-                let Some(real) = real else { return false };
-                overrule(changed, real);
-                !changed.is_empty()
-            });
-        }
-        world.overrides.reals.retain(|_, reals| !reals.is_empty());
-        if world.overrides != before {
-            self.save_overrides();
-        }
-    }
-
-    pub(super) fn save_overrides(&self) {
-        if let Err(error) = self.places.save_overrides(&self.world.overrides) {
-            error!(%error, "the change is in force, but could not be kept: a restart undoes it");
-        }
-    }
-}
-
-fn overrule(changed: &mut RealOverride, real: &config::Real) {
-    fn keep<T: PartialEq + Copy>(change: Option<Changed<T>>, file: T) -> Option<Changed<T>> {
-        change.filter(|c| c.file == file && c.running != file)
-    }
-    changed.admin = keep(changed.admin, real.admin);
-    changed.weight = keep(changed.weight, real.weight);
-}
-
-/// Who may use the control socket, and what is odd about it.
-pub(super) fn access_of(config: &Config) -> (Access, Vec<String>) {
-    Access::new(&config.lbd.admin_group, config.lbd.read_group.as_deref())
 }
 
 /// By then every check has had its first answer, and every real without one its own.
