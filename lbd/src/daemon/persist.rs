@@ -392,7 +392,7 @@ mod tests {
             }),
             weight: None,
         };
-        let address = "192.0.2.21".parse().unwrap();
+        let address = "192.0.2.21:0".parse().unwrap();
         overrides
             .reals
             .entry("web".into())

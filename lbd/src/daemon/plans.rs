@@ -141,14 +141,20 @@ pub fn guard(world: &World) -> GuardPlan {
 /// What the kernel is to hand to proxied sockets: clients' packets for VIPs, and answers of every
 /// real that is dialled or has connections still.
 pub fn intercept(world: &World) -> InterceptPlan {
-    let vips = in_mode(world, Mode::Tproxy).flat_map(|s| s.keys()).collect();
+    let vips = in_mode(world, Mode::Tproxy)
+        .flat_map(|s| s.keys())
+        .collect();
     let mut reals = Vec::new();
     for service in in_mode(world, Mode::Tproxy) {
         let known = world.registry.reals_of(&service.name).map(|(at, _)| at);
         for at in service.places().chain(known) {
             let dialled = |port: &u16| SocketAddr::new(at.ip(), *port);
             let own = [at.port()];
-            let ports = if at.port() == 0 { &service.ports[..] } else { &own };
+            let ports = if at.port() == 0 {
+                &service.ports[..]
+            } else {
+                &own
+            };
             reals.extend(ports.iter().map(|port| (service.protocol, dialled(port))));
         }
     }
@@ -157,7 +163,11 @@ pub fn intercept(world: &World) -> InterceptPlan {
 
 /// Where the proxy is to listen. A service that is gone has no listener, only connections.
 pub fn proxy(world: &World) -> ProxyPlan {
-    let proxied = world.config.services.iter().filter(|s| s.mode == Mode::Tproxy);
+    let proxied = world
+        .config
+        .services
+        .iter()
+        .filter(|s| s.mode == Mode::Tproxy);
     let mut endpoints: Vec<_> = proxied.flat_map(|s| s.keys()).collect();
     endpoints.sort_unstable();
     ProxyPlan { endpoints }

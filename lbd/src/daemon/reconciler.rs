@@ -19,11 +19,11 @@ use super::world::World;
 use crate::control::{Access, Ask};
 use crate::guard::{GuardPlan, GuardState};
 use crate::intercept::{InterceptPlan, InterceptState};
-use crate::live::event::Event;
 use crate::live::Live;
+use crate::live::event::Event;
 use crate::neigh::NeighborPlan;
 use crate::probe::{Board, Target};
-use crate::proxy::{ProxyPlan, ProxyState};
+use crate::proxy::{Proxy, ProxyPlan, ProxyState};
 use crate::sys::clock;
 use crate::vip::VipPlan;
 use lbcore::config::Config;
@@ -131,6 +131,7 @@ pub struct Reconciler {
     pub(super) last_good_in_use: bool,
     /// Warnings of the configuration and of the host at the last load.
     pub(super) standing_warnings: Vec<String>,
+    pub(super) proxy: Option<Arc<Proxy>>,
     out: Outlets,
     rings: Rings,
     next_change: Option<Tick>,
@@ -163,6 +164,8 @@ pub struct Beginning {
     pub fallback: Option<Refused>,
     /// Warnings of the configuration.
     pub warnings: Vec<String>,
+    /// Whom to ask for proxied connections; `None` in tests.
+    pub proxy: Option<Arc<Proxy>>,
     /// The rooms.
     pub out: Outlets,
     /// systemd.
@@ -201,6 +204,7 @@ impl Reconciler {
             generation: begin.generation,
             last_good_in_use,
             standing_warnings,
+            proxy: begin.proxy,
             out: begin.out,
             rings: Rings::default(),
             next_change: None,
@@ -302,11 +306,12 @@ impl Reconciler {
             self.notifier.ready();
         }
         self.notifier.status(&readiness.reason);
-        let live = watchdog::workers_live(&self.live, now);
+        let whole = self.proxy.as_ref().is_none_or(|proxy| proxy.is_whole());
+        let live = whole && watchdog::workers_live(&self.live, now);
         if live {
             self.notifier.alive();
         } else if self.workers_live {
-            error!("a packet worker has stopped beating; the watchdog is no longer fed");
+            error!("a worker has stopped beating; the watchdog is no longer fed");
         }
         self.workers_live = live;
     }

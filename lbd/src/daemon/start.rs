@@ -119,6 +119,10 @@ pub async fn cleanup(config: &Config, dry_run: bool) -> (Vec<String>, Vec<String
         Ok(words) => done.extend(words),
         Err(error) => failed.push(error.to_string()),
     }
+    match intercept::cleanup(dry_run).await {
+        Ok(words) => done.extend(words),
+        Err(error) => failed.push(error.to_string()),
+    }
     match neigh::cleanup(dry_run).await {
         Ok(words) => done.extend(words),
         Err(error) => failed.push(format!("neighbour entries: {error}")),
@@ -271,6 +275,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
         generation,
         fallback,
         warnings,
+        proxy: Some(proxy.clone()),
         out,
         notifier: Notifier::new(),
     });
@@ -307,9 +312,13 @@ pub async fn run(options: Options) -> Result<(), StartError> {
         // The next lbd is there in a moment, and takes new connections at once.
         Stop::HandOver => Duration::ZERO,
     };
+    let mut finished = std::pin::pin!(proxy.finish(patience));
     tokio::select! {
-        () = proxy.finish(patience) => {}
-        _ = signals.until_stop(&reload) => proxy.finish(Duration::ZERO).await,
+        () = &mut finished => {}
+        _ = signals.until_stop(&reload) => {
+            proxy.hurry();
+            finished.await;
+        }
     }
     if how == Stop::HandOver {
         // Whatever the rooms keep in the kernel stays for the next lbd.
@@ -470,11 +479,7 @@ impl Rooms {
                 guarded_out,
                 event.clone(),
             )),
-            tokio::spawn(intercept::run(
-                intercept_in,
-                intercepted_out,
-                event.clone(),
-            )),
+            tokio::spawn(intercept::run(intercept_in, intercepted_out, event.clone())),
             tokio::spawn(vip::run(vips_in, link_in, event.clone())),
             tokio::spawn(probe::run(targets_in, board.clone(), event, suspect)),
         ];

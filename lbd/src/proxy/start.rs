@@ -8,7 +8,7 @@ use super::{ConnectionRow, ListAsk, ProxyPlan, ProxyState};
 use crate::live::Live;
 use crate::sys::clock;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -18,7 +18,7 @@ use tokio::task;
 #[derive(Debug)]
 pub struct Proxy {
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
     follower: task::JoinHandle<()>,
 }
 
@@ -73,14 +73,14 @@ impl Proxy {
         let follower = tokio::spawn(follow(shared.clone(), plan, state));
         Ok(Proxy {
             shared,
-            threads,
+            threads: Mutex::new(threads),
             follower,
         })
     }
 
     /// Whether every thread still runs; one that ended before [`Proxy::finish`] has panicked.
     pub fn is_whole(&self) -> bool {
-        self.threads.iter().all(|thread| !thread.is_finished())
+        self.threads().iter().all(|thread| !thread.is_finished())
     }
 
     /// The connections that match, in no order, at most as many as asked for.
@@ -100,13 +100,24 @@ impl Proxy {
 
     /// Closes the listeners, waits for connections to end, and resets those that are left after
     /// `timeout`.
-    pub async fn finish(self, timeout: Duration) {
+    pub async fn finish(&self, timeout: Duration) {
         self.follower.abort();
-        let (shared, threads) = (self.shared, self.threads);
+        let (shared, threads) = (self.shared.clone(), std::mem::take(&mut *self.threads()));
         let stopped = task::spawn_blocking(move || stop(&shared, threads, timeout)).await;
         if stopped.is_err() {
             tracing::error!("the proxy did not end in order");
         }
+    }
+
+    /// Makes a [`Proxy::finish`] that waits stop waiting.
+    pub fn hurry(&self) {
+        for post in &self.shared.posts {
+            post.tell(Command::Finish(clock::now()));
+        }
+    }
+
+    fn threads(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

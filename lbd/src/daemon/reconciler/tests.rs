@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::super::persist::Overrides;
+use super::super::reload;
 use super::*;
 use crate::control::Peer;
 use lbcore::api::{RealChange, RealRef, Request, Response, ServiceRef, VipVerb};
@@ -71,7 +72,7 @@ impl Rig {
                 }
             }
         });
-        let (intercept, mut plans) = watch::channel(Arc::default());
+        let (intercept, mut plans) = watch::channel(Arc::<InterceptPlan>::default());
         let (obeys, intercepted) = watch::channel(InterceptState::default());
         tokio::spawn(async move {
             loop {
@@ -107,6 +108,7 @@ impl Rig {
             },
             world,
             places,
+            proxy: None,
             notifier: Notifier::new(),
         });
         let mut rig = Rig { me, dir };
