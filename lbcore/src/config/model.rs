@@ -1,5 +1,6 @@
 //! The validated configuration. Only this can be applied; only `validate` makes it.
 
+use crate::health::dns;
 use crate::health::kubernetes::ServiceName;
 use crate::net::{Addr, MacAddr, Prefix, Protocol, ServiceKey};
 use crate::sched;
@@ -281,6 +282,18 @@ pub enum CheckKind {
     Tcp,
     /// A request is answered as expected.
     Http(HttpCheck),
+    /// The same over TLS.
+    Https(HttpCheck, TlsCheck),
+    /// A datagram is not refused, or is answered as expected.
+    Udp(UdpCheck),
+    /// An echo is answered.
+    Icmp,
+    /// A name server answers a question.
+    Dns(DnsCheck),
+    /// A gRPC server says that it serves.
+    Grpc(GrpcCheck),
+    /// A program ends with 0.
+    Exec(ExecCheck),
     /// A node has pods for a Kubernetes Service.
     Kubernetes(KubernetesCheck),
 }
@@ -326,6 +339,12 @@ impl CheckKind {
         match self {
             CheckKind::Tcp => "tcp",
             CheckKind::Http(_) => "http",
+            CheckKind::Https(..) => "https",
+            CheckKind::Udp(_) => "udp",
+            CheckKind::Icmp => "icmp",
+            CheckKind::Dns(_) => "dns",
+            CheckKind::Grpc(_) => "grpc",
+            CheckKind::Exec(_) => "exec",
             CheckKind::Kubernetes(_) => "kubernetes",
         }
     }
@@ -346,6 +365,49 @@ pub struct HttpCheck {
     pub body: Option<String>,
     /// Further request headers.
     pub headers: BTreeMap<String, String>,
+}
+
+/// What an `https` check has beside an `http` check.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TlsCheck {
+    /// Server name; `None`: that of `host`, else the address asked.
+    pub sni: Option<String>,
+    /// Whether the certificate has to be good.
+    pub verify: bool,
+    /// Trusted instead of what this host trusts.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Keys of a `udp` check.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UdpCheck {
+    /// The datagram.
+    pub send: String,
+    /// The answer must contain this; `None`: silence passes as well.
+    pub expect: Option<String>,
+}
+
+/// Keys of a `dns` check.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DnsCheck {
+    /// The name asked for.
+    pub query: String,
+    /// What of it.
+    pub record: dns::Record,
+}
+
+/// Keys of a `grpc` check.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GrpcCheck {
+    /// Name of the service; empty: the whole server.
+    pub service: String,
+}
+
+/// Keys of an `exec` check.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExecCheck {
+    /// The program's absolute path, and its arguments.
+    pub command: Vec<String>,
 }
 
 /// Keys of a `kubernetes` check.

@@ -7,6 +7,7 @@ use super::model::{
     Via,
 };
 use super::value::{quote, string};
+use crate::health::dns;
 use crate::net::Protocol;
 use crate::sched::Kind;
 use toml::de::DeValue;
@@ -125,6 +126,12 @@ pub(super) const LOG_FORMAT: Words<LogFormat> = Words {
 pub(super) enum CheckType {
     Tcp,
     Http,
+    Https,
+    Udp,
+    Icmp,
+    Dns,
+    Grpc,
+    Exec,
     Kubernetes,
 }
 
@@ -132,9 +139,20 @@ pub(super) const CHECK_TYPE: Words<CheckType> = Words {
     known: &[
         ("tcp", CheckType::Tcp),
         ("http", CheckType::Http),
+        ("https", CheckType::Https),
+        ("udp", CheckType::Udp),
+        ("icmp", CheckType::Icmp),
+        ("dns", CheckType::Dns),
+        ("grpc", CheckType::Grpc),
+        ("exec", CheckType::Exec),
         ("kubernetes", CheckType::Kubernetes),
     ],
-    later: &["https", "udp", "icmp", "dns", "grpc", "exec"],
+    later: &[],
+};
+
+pub(super) const RECORD: Words<dns::Record> = Words {
+    known: &dns::Record::ALL,
+    later: &[],
 };
 
 pub(super) const NODE_WEIGHT: Words<NodeWeight> = Words {

@@ -1,7 +1,10 @@
 //! A configuration written out, key by key, to compare two and to tell what differs.
 
 use super::words;
-use super::{Check, CheckKind, HttpCheck, KubernetesCheck, Lbd, Network, Proxy, Real, Service};
+use super::{
+    Check, CheckKind, DnsCheck, ExecCheck, GrpcCheck, HttpCheck, KubernetesCheck, Lbd, Network,
+    Proxy, Real, Service, TlsCheck, UdpCheck,
+};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -200,40 +203,67 @@ pub(super) fn check(check: &Check) -> Keys {
 }
 
 fn check_kind(kind: &CheckKind) -> String {
+    let word = kind.word();
     match kind {
-        CheckKind::Tcp => kind.word().to_owned(),
-        CheckKind::Http(HttpCheck {
-            method,
-            path,
-            host,
-            expect,
-            body,
-            headers,
-        }) => {
-            let codes: Vec<_> = expect
-                .iter()
-                .map(|(from, to)| format!("{from}-{to}"))
-                .collect();
-            let (word, host) = (kind.word(), or(host.as_ref(), "by address"));
-            let body = body
-                .as_ref()
-                .map_or(String::new(), |body| format!(", body {body:?}"));
-            let headers = map(headers);
+        CheckKind::Tcp | CheckKind::Icmp => word.to_owned(),
+        CheckKind::Http(check) => format!("{word} ({})", http(check)),
+        CheckKind::Https(
+            check,
+            TlsCheck {
+                sni,
+                verify,
+                ca_file,
+            },
+        ) => {
+            let (sni, ca) = (
+                or(sni.as_ref(), "the host"),
+                or(ca_file.as_ref().map(|f| f.display()), "the system's"),
+            );
+            let http = http(check);
+            format!("{word} ({http}, sni {sni}, verify {verify}, authorities {ca})")
+        }
+        CheckKind::Udp(UdpCheck { send, expect }) => {
+            let expect = expect.as_ref().map(|text| format!("{text:?}"));
             format!(
-                "{word} ({method} {path}, host {host}, expect {}{body}, headers {headers})",
-                codes.join(", ")
+                "{word} (send {send:?}, expect {})",
+                or(expect, "no refusal")
             )
         }
+        CheckKind::Dns(DnsCheck { query, record }) => format!("{word} ({query} {record})"),
+        CheckKind::Grpc(GrpcCheck { service }) => format!("{word} (service {service:?})"),
+        CheckKind::Exec(ExecCheck { command }) => format!("{word} {command:?}"),
         CheckKind::Kubernetes(KubernetesCheck {
             path,
             service,
             weight,
         }) => {
-            let (word, service) = (kind.word(), or(service.as_ref(), "any"));
+            let service = or(service.as_ref(), "any");
             let weight = words::NODE_WEIGHT.word(*weight);
             format!("{word} ({path}, service {service}, weight {weight})")
         }
     }
+}
+
+fn http(check: &HttpCheck) -> String {
+    let HttpCheck {
+        method,
+        path,
+        host,
+        expect,
+        body,
+        headers,
+    } = check;
+    let codes: Vec<_> = expect
+        .iter()
+        .map(|(from, to)| format!("{from}-{to}"))
+        .collect();
+    let host = or(host.as_ref(), "by address");
+    let body = body
+        .as_ref()
+        .map_or(String::new(), |body| format!(", body {body:?}"));
+    let headers = map(headers);
+    let codes = codes.join(", ");
+    format!("{method} {path}, host {host}, expect {codes}{body}, headers {headers}")
 }
 
 pub(super) fn real(real: &Real) -> Keys {

@@ -2,6 +2,9 @@
 //! which probe is due when. All of it works on results and ticks that come in; the daemon's
 //! probes do the asking.
 
+pub mod certificate;
+pub mod dns;
+pub mod grpc;
 pub mod kubernetes;
 mod random;
 mod real;

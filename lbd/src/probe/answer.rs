@@ -74,6 +74,12 @@ pub enum ProbeError {
     /// The real answers, and wants no new flows.
     #[error("{0}")]
     Drains(String),
+    /// The real answers, and the answer is no. Why, in words.
+    #[error("{0}")]
+    SaysNo(String),
+    /// This host lacks what the check needs.
+    #[error("{0}")]
+    Own(String),
     /// An answer that no real which works gives.
     #[error("{0}")]
     Wrong(String),
@@ -91,7 +97,10 @@ pub enum ProbeError {
 impl ProbeError {
     /// Whether the real itself has answered, and said no: it did not fail.
     pub fn declines(&self) -> bool {
-        matches!(self, ProbeError::Status(_) | ProbeError::BodyLacks { .. })
+        matches!(
+            self,
+            ProbeError::Status(_) | ProbeError::BodyLacks { .. } | ProbeError::SaysNo(_)
+        )
     }
 
     /// Whether this says something of this host or its configuration, and nothing of the real.
@@ -108,7 +117,7 @@ impl ProbeError {
                         | libc::EADDRNOTAVAIL
                 )
             }),
-            ProbeError::Socket(_) | ProbeError::Request(_) => true,
+            ProbeError::Socket(_) | ProbeError::Request(_) | ProbeError::Own(_) => true,
             _ => false,
         }
     }

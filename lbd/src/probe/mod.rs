@@ -9,11 +9,16 @@
 
 mod answer;
 mod board;
+mod datagram;
+mod dns;
+mod exec;
 mod http;
+mod icmp;
 mod kubernetes;
 mod roster;
 mod runner;
 mod tcp;
+mod udp;
 
 pub use answer::{Answer, Found, ProbeError};
 pub use board::{Board, CheckResult, CheckStatus, LastProbe};
@@ -57,6 +62,8 @@ pub(crate) struct Question {
     pub timeout: Duration,
     /// What is asked.
     pub kind: CheckKind,
+    /// Service and real, where the kind has to know them (exec): others ask the same for all.
+    pub names: Option<(String, String)>,
 }
 
 impl Question {
@@ -67,6 +74,13 @@ impl Question {
             match &self.kind {
                 CheckKind::Tcp => tcp::probe(&self).await,
                 CheckKind::Http(check) => http::probe(&self, check).await,
+                CheckKind::Udp(check) => udp::probe(&self, check).await,
+                CheckKind::Icmp => icmp::probe(&self).await,
+                CheckKind::Dns(check) => dns::probe(&self, check).await,
+                CheckKind::Exec(check) => exec::probe(&self, check).await,
+                CheckKind::Https(..) | CheckKind::Grpc(_) => {
+                    Err(ProbeError::Own("not in this lbd".to_owned()))
+                }
                 CheckKind::Kubernetes(check) => kubernetes::probe(&self, check).await,
             }
         };

@@ -2,7 +2,7 @@
 
 use super::{Board, LastProbe, Question, Target};
 use crate::live::event::{HealthNews, HealthState};
-use lbcore::config::Check;
+use lbcore::config::{Check, CheckKind};
 use lbcore::health::{Pace, ProbeResult, Random, Real, Recorded, Timetable, Tracker};
 use lbcore::id::RealId;
 use lbcore::time::Tick;
@@ -281,6 +281,8 @@ fn question(target: &Target, check: &Check) -> Question {
         source: check.source,
         timeout: check.timeout,
         kind: check.kind.clone(),
+        names: matches!(check.kind, CheckKind::Exec(_))
+            .then(|| (target.service.clone(), target.name.clone())),
     }
 }
 

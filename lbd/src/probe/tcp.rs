@@ -48,6 +48,7 @@ mod tests {
             source: None,
             timeout: Duration::from_secs(5),
             kind: CheckKind::Tcp,
+            names: None,
         }
     }
 

@@ -13,6 +13,7 @@ pub mod packet_ring;
 pub mod packet_send;
 pub mod packet_socket;
 pub mod peer;
+pub mod program;
 pub mod rlimit;
 pub mod shared_file;
 pub mod transparent;

@@ -260,6 +260,93 @@ fn http_expectations() {
     );
 }
 
+fn kind(keys: &str) -> CheckKind {
+    let text = web().replace("type = \"tcp\"", keys);
+    let config = check(&format!("[lbd]\nallow_exec = true\n{text}"));
+    config.unwrap().config.services[0].checks[0].kind.clone()
+}
+
+#[test]
+fn each_kind_of_check_with_its_defaults() {
+    let CheckKind::Https(http, tls) = kind("type = \"https\"\npath = \"/x\"") else {
+        panic!("https")
+    };
+    assert_eq!((http.path.as_str(), tls.verify), ("/x", true));
+    assert_eq!((tls.sni, tls.ca_file), (None, None));
+    let udp = UdpCheck {
+        send: "\0ping\r\n".to_owned(),
+        expect: Some("pong".to_owned()),
+    };
+    let keys = "type = \"udp\"\nsend = \"\\u0000ping\\r\\n\"\nexpect = \"pong\"";
+    assert_eq!(kind(keys), CheckKind::Udp(udp));
+    assert_eq!(kind("type = \"icmp\""), CheckKind::Icmp);
+    let dns = DnsCheck {
+        query: "shop.example".to_owned(),
+        record: crate::health::dns::Record::A,
+    };
+    let keys = "type = \"dns\"\nquery = \"shop.example\"";
+    assert_eq!(kind(keys), CheckKind::Dns(dns));
+    let CheckKind::Grpc(grpc) = kind("type = \"grpc\"") else {
+        panic!("grpc")
+    };
+    assert_eq!(grpc.service, "");
+    let CheckKind::Exec(exec) = kind("type = \"exec\"\ncommand = [\"/bin/true\", \"\"]") else {
+        panic!("exec")
+    };
+    assert_eq!(exec.command, ["/bin/true", ""]);
+}
+
+/// Running programs is the file's owner's decision, made in one place.
+#[test]
+fn exec_checks_need_to_be_allowed() {
+    let exec = "type = \"exec\"\ncommand = [\"/bin/true\"]";
+    let text = web().replace("type = \"tcp\"", exec);
+    for refused in [text.clone(), format!("[lbd]\nallow_exec = false\n{text}")] {
+        let errors = parse(&refused).unwrap_err();
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert_eq!(errors[0].message, "exec checks are not allowed");
+        assert!(
+            refused
+                .lines()
+                .nth(errors[0].line - 1)
+                .unwrap()
+                .starts_with("type")
+        );
+    }
+    assert!(parse(&format!("[lbd]\nallow_exec = true\n{text}")).is_ok());
+}
+
+#[test]
+fn commands_are_lists_that_begin_with_a_path() {
+    for wrong in [
+        "\"/bin/true\"",
+        "[]",
+        "[\"true\"]",
+        "[\"/bin/true\", 1]",
+        "[\"/bin/true\", \"\\u0000\"]",
+    ] {
+        let exec = format!("type = \"exec\"\ncommand = {wrong}");
+        let text = web().replace("type = \"tcp\"", &exec);
+        let errors = parse(&format!("[lbd]\nallow_exec = true\n{text}")).unwrap_err();
+        assert_eq!(errors.len(), 1, "{wrong}: {errors:?}");
+        assert!(errors[0].path.ends_with("command"), "{}", errors[0].path);
+    }
+}
+
+#[test]
+fn keys_a_kind_of_check_cannot_be_without() {
+    for (kind, key) in [
+        ("dns", "query"),
+        ("exec", "command"),
+        ("kubernetes", "port"),
+    ] {
+        let text = web().replace("type = \"tcp\"", &format!("type = \"{kind}\""));
+        let errors = parse(&format!("[lbd]\nallow_exec = true\n{text}")).unwrap_err();
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert_eq!(errors[0].message, format!("`{key}` is missing"));
+    }
+}
+
 #[test]
 fn kubernetes_checks() {
     let text =
@@ -287,13 +374,13 @@ fn kubernetes_checks() {
 fn warnings() {
     let slow = web().replace("type = \"tcp\"", "type = \"tcp\"\ntimeout = \"3s\"");
     let panicky = web().replace("port = 80", "port = 80\nmin_healthy = 3");
-    let exec = format!("[lbd]\nallow_exec = true\n{}", web());
+    let deaf = web().replace("type = \"tcp\"", "type = \"udp\"\nsend = \"a\"");
     let anyone = web().replace("type = \"tcp\"", "type = \"kubernetes\"\nport = 32000");
     for (text, line, words) in [
         (anyone, 9, "another Service"),
         (slow, 9, "longer"),
         (panicky, 7, "2 reals"),
-        (exec, 2, "exec"),
+        (deaf, 8, "silence"),
     ] {
         let warnings = check(&text).unwrap().warnings;
         assert_eq!(warnings.len(), 1, "{warnings:?}");

@@ -6,7 +6,7 @@ use super::super::raw::Section;
 use super::super::words::CheckType;
 use super::super::{value, words};
 use super::claims::{Claims, Machine};
-use super::{HOUR, http, kubernetes};
+use super::{HOUR, http, kinds, kubernetes};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -49,11 +49,23 @@ pub(super) fn check(s: &Section<'_>, reals: &[Real], claims: &mut Claims) -> Opt
     let port = s.get("port", value::port).map(|port| port.into_inner());
     let kind = kind.map(|kind| {
         strangers(s, kind);
-        match kind {
+        Some(match kind {
             CheckType::Tcp => CheckKind::Tcp,
             CheckType::Http => CheckKind::Http(http::http(s)),
+            CheckType::Https => CheckKind::Https(http::http(s), kinds::tls(s)),
+            CheckType::Udp => CheckKind::Udp(kinds::udp(s)),
+            CheckType::Icmp => {
+                no_port(s);
+                CheckKind::Icmp
+            }
+            CheckType::Dns => CheckKind::Dns(kinds::dns(s)?),
+            CheckType::Grpc => CheckKind::Grpc(kinds::grpc(s)),
+            CheckType::Exec => {
+                claims.program(s.key_span("type"), s.path_of("type"));
+                CheckKind::Exec(kinds::exec(s)?)
+            }
             CheckType::Kubernetes => CheckKind::Kubernetes(kubernetes::kubernetes(s, port)),
-        }
+        })
     });
     let interval = value::duration(MIN_INTERVAL, HOUR);
     let every = s.get_or("interval", &interval, INTERVAL);
@@ -67,9 +79,19 @@ pub(super) fn check(s: &Section<'_>, reals: &[Real], claims: &mut Claims) -> Opt
         timeout: timeout(s, every),
         rise: count(s, "rise", RISE),
         fall: count(s, "fall", FALL),
-        kind: kind?,
+        kind: kind??,
     };
     Some(check)
+}
+
+/// An echo goes to a machine.
+fn no_port(s: &Section<'_>) {
+    if s.has("port") {
+        let fault =
+            Fault::new("an icmp check asks a machine, which has no port").help("leave it out");
+        s.faults
+            .error(s.key_span("port"), &s.path_of("port"), fault);
+    }
 }
 
 /// Keys of checks of another type.

@@ -4,6 +4,7 @@ use super::super::faults::{Fault, Faults};
 use crate::net::{Protocol, ServiceKey};
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::ops::Range;
 use toml::Spanned;
 
 /// VIP:port pairs of all services: each is an entry of the published table.
@@ -26,6 +27,7 @@ pub(super) struct Claims {
     endpoints: HashMap<ServiceKey, (String, usize)>,
     vips: HashSet<IpAddr>,
     machines: Vec<Machine>,
+    programs: Vec<(Range<usize>, String)>,
 }
 
 impl Claims {
@@ -45,6 +47,20 @@ impl Claims {
             return;
         }
         self.names.insert(name.get_ref().clone(), line);
+    }
+
+    /// A check wants to run a program.
+    pub(super) fn program(&mut self, span: Range<usize>, path: String) {
+        self.programs.push((span, path));
+    }
+
+    /// No check may run a program.
+    pub(super) fn refuse_programs(self, faults: &Faults<'_>) {
+        for (span, path) in self.programs {
+            let fault = Fault::new("exec checks are not allowed")
+                .help("allow_exec = true in [lbd] allows lbd to run programs");
+            faults.error(span, &path, fault);
+        }
     }
 
     /// A service takes its VIP:port pairs.

@@ -58,7 +58,7 @@ impl Default for Network {
 pub(super) fn lbd(section: Option<&Section<'_>>) -> Lbd {
     let d = Lbd::default();
     let Some(s) = section else { return d };
-    let lbd = Lbd {
+    Lbd {
         run_dir: s.get_or("run_dir", value::run_dir, d.run_dir),
         bpf_dir: s.get_or("bpf_dir", value::path, d.bpf_dir),
         state_dir: s.get_or("state_dir", value::path, d.state_dir),
@@ -79,15 +79,7 @@ pub(super) fn lbd(section: Option<&Section<'_>>) -> Lbd {
         log_format: s
             .get("log_format", |v| words::LOG_FORMAT.read(v))
             .map(|format| format.into_inner()),
-    };
-    if lbd.allow_exec {
-        let fault = Fault::new(
-            "`allow_exec` has no effect: exec checks are not supported by this version yet",
-        );
-        s.faults
-            .warn(s.key_span("allow_exec"), &s.path_of("allow_exec"), fault);
     }
-    lbd
 }
 
 /// `[network]`, or its defaults.

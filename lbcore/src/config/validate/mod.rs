@@ -4,6 +4,7 @@ mod check;
 mod claims;
 mod daemon;
 mod http;
+mod kinds;
 mod kubernetes;
 mod proxy;
 mod real;
@@ -93,6 +94,9 @@ fn file(top: &Section<'_>) -> Config {
         .filter_map(|section| service::service(section, &mut claims))
         .collect();
     claims.settle(top.faults);
+    if !lbd.allow_exec {
+        claims.refuse_programs(top.faults);
+    }
 
     match sections.first() {
         None => top.faults.warn(

@@ -66,6 +66,7 @@ async fn asked(
         source: None,
         timeout: TIMEOUT,
         kind: CheckKind::Http(check),
+        names: None,
     };
     let answer = question.ask().await;
     server.abort();
@@ -138,6 +139,7 @@ async fn the_request_says_who_asks() {
         source: None,
         timeout: TIMEOUT,
         kind: CheckKind::Http(check.clone()),
+        names: None,
     };
     let server = async {
         let (mut stream, _) = listener.accept().await.expect("a connection");

@@ -23,6 +23,7 @@ fn question(to: SocketAddr) -> Question {
             }),
             weight: NodeWeight::Endpoints,
         }),
+        names: None,
     }
 }
 
