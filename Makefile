@@ -85,6 +85,7 @@ install: ## Install release builds, unit and sample configuration below $(DESTDI
 	install -Dm644 systemd/lbd.service $(DESTDIR)$(PREFIX)/lib/systemd/system/lbd.service
 	install -Dm644 systemd/lbd.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/lbd.conf
 	install -Dm644 systemd/lbd.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/lbd.conf
+	install -Dm644 systemd/lbd.networkd.conf $(DESTDIR)$(PREFIX)/lib/systemd/networkd.conf.d/lbd.conf
 	install -Dm644 config/lbd.toml $(DESTDIR)$(PREFIX)/share/doc/lbd/lbd.toml
 	install -Dm644 config/dr-minimal.toml $(DESTDIR)$(PREFIX)/share/doc/lbd/dr-minimal.toml
 	install -Dm644 config/tproxy.toml $(DESTDIR)$(PREFIX)/share/doc/lbd/tproxy.toml

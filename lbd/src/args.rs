@@ -32,6 +32,11 @@ pub struct Args {
     #[arg(long, requires = "check")]
     pub host: bool,
 
+    /// Only print what the file puts into nftables, and the `ip` commands for its rules and routes:
+    /// a file for `nft -f -`; nothing is touched
+    #[arg(long, conflicts_with = "check")]
+    pub print_rules: bool,
+
     /// Exit with 78 if the file is bad, instead of starting with the last good configuration
     #[arg(long)]
     pub strict: bool,

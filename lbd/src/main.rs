@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         match &args.command {
             Some(Command::Cleanup { dry_run }) => cleanup(&args, *dry_run).await,
             None if args.check => check(&args).await,
+            None if args.print_rules => print_rules(&args).await,
             None => run(args).await,
         }
     })
@@ -54,6 +55,20 @@ async fn check(args: &Args) -> ExitCode {
                 .iter()
                 .for_each(|warning| eprintln!("warning: {warning}"));
             eprintln!("{}: good", args.config.display());
+            ExitCode::SUCCESS
+        }
+        Err(refused) => {
+            let error = StartError::Config(refused);
+            eprintln!("{}", error.to_string().trim_end());
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+async fn print_rules(args: &Args) -> ExitCode {
+    match daemon::check_file(&args.config, false, false).await {
+        Ok(loaded) => {
+            print!("{}", daemon::print_rules(&loaded.config));
             ExitCode::SUCCESS
         }
         Err(refused) => {

@@ -7,6 +7,7 @@ mod persist;
 mod plans;
 mod reconciler;
 mod reload;
+mod rules;
 mod signals;
 mod start;
 mod views;
@@ -14,6 +15,7 @@ mod watch_file;
 mod watchdog;
 mod world;
 
+pub use rules::print_rules;
 pub use start::{StartError, check_file, cleanup, run};
 
 /// What the command line says.

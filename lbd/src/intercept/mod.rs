@@ -113,13 +113,10 @@ pub async fn check(plan: &InterceptPlan) -> Result<Vec<Object>, InterceptError> 
     Ok(missing)
 }
 
-/// `plan` as an operator would put it in force by hand: the file for `nft -f`, and `ip` commands.
-pub fn print(plan: &InterceptPlan) -> String {
-    let mut text = format!("# nft -f -\n{}", ruleset(plan));
-    for object in object::wanted(&plan.stacks()) {
-        text.push_str(&format!("# {}\n", object.command()));
-    }
-    text
+/// The `ip` commands that make the rules and routes of `plan`, as an operator would type them.
+pub fn commands(plan: &InterceptPlan) -> Vec<String> {
+    let wanted = object::wanted(&plan.stacks());
+    wanted.into_iter().map(Object::command).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What should be intercepted.
 
 use super::Stack;
+use lbcore::config::Service;
 use lbcore::net::{Addr, Protocol, ServiceKey};
 use std::net::SocketAddr;
 
@@ -21,6 +22,28 @@ impl InterceptPlan {
         reals.sort_unstable();
         reals.dedup();
         Self { vips, reals }
+    }
+
+    /// What proxied `services` need. `known` gives further places (address and port; port 0: every
+    /// port of the service) where a service has reals: removed ones, which have connections still.
+    pub fn for_services<'a>(
+        services: impl Iterator<Item = &'a Service>,
+        known: impl Fn(&Service) -> Vec<SocketAddr>,
+    ) -> Self {
+        let (mut vips, mut reals) = (Vec::new(), Vec::new());
+        for service in services {
+            vips.extend(service.keys());
+            for place in service.places().chain(known(service)) {
+                let own = [place.port()];
+                let ports = match place.port() {
+                    0 => &service.ports[..],
+                    _ => &own,
+                };
+                let dialled = |&port: &u16| (service.protocol, SocketAddr::new(place.ip(), port));
+                reals.extend(ports.iter().map(dialled));
+            }
+        }
+        Self::new(vips, reals)
     }
 
     /// Nothing is proxied, so nothing needs to be in the kernel.
