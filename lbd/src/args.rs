@@ -6,8 +6,8 @@ use std::path::PathBuf;
 /// A layer-4 load balancer that never hides the client.
 ///
 /// Runs in the foreground and logs to stderr (or to journald under systemd). SIGHUP reloads the
-/// configuration, SIGTERM stops and takes everything down, SIGUSR2 stops and leaves guard and flow
-/// table for the next lbd.
+/// configuration, SIGTERM stops and takes everything down, SIGUSR2 stops and leaves guard, rules
+/// and flow table for the next lbd.
 #[derive(Debug, Parser)]
 #[command(
     version,
@@ -53,7 +53,8 @@ pub struct Args {
 /// What lbd can do beside running.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Remove what an lbd that runs no more has left: nft guard, neighbour entries, files in run_dir
+    /// Remove what an lbd that runs no more has left: nft tables, rules and routes of the proxy,
+    /// neighbour entries, files in run_dir
     Cleanup {
         /// Only say what would be removed
         #[arg(long)]

@@ -11,7 +11,7 @@ use lbcore::config::{self, Admin, Announce, Mode};
 use lbcore::net::MacAddr;
 use lbcore::service::{ServiceTable, Way};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Who is to be checked: every configured real of a service with checks.
@@ -141,24 +141,10 @@ pub fn guard(world: &World) -> GuardPlan {
 /// What the kernel is to hand to proxied sockets: clients' packets for VIPs, and answers of every
 /// real that is dialled or has connections still.
 pub fn intercept(world: &World) -> InterceptPlan {
-    let vips = in_mode(world, Mode::Tproxy)
-        .flat_map(|s| s.keys())
-        .collect();
-    let mut reals = Vec::new();
-    for service in in_mode(world, Mode::Tproxy) {
-        let known = world.registry.reals_of(&service.name).map(|(at, _)| at);
-        for at in service.places().chain(known) {
-            let dialled = |port: &u16| SocketAddr::new(at.ip(), *port);
-            let own = [at.port()];
-            let ports = if at.port() == 0 {
-                &service.ports[..]
-            } else {
-                &own
-            };
-            reals.extend(ports.iter().map(|port| (service.protocol, dialled(port))));
-        }
-    }
-    InterceptPlan::new(vips, reals)
+    InterceptPlan::for_services(in_mode(world, Mode::Tproxy), |service| {
+        let known = world.registry.reals_of(&service.name);
+        known.map(|(at, _)| at).collect()
+    })
 }
 
 /// Where the proxy is to listen. A service that is gone has no listener, only connections.
