@@ -13,6 +13,8 @@ mod shared;
 mod slab;
 mod start;
 pub mod tcp;
+#[cfg(test)]
+mod testbed;
 mod udp;
 mod worker;
 

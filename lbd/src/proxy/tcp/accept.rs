@@ -1,10 +1,11 @@
 //! Listeners, and who is let in. Where there is no room (descriptors, the service's bound, a real's
 //! bound), nobody is accepted: the listen queue is the waiting room.
 
-use super::connection::{Connection, reset_on_close};
+use super::connection::{Connection, Phase};
 use super::{DESCRIPTORS, Scene, Tcp};
 use crate::live::Outcome;
 use crate::proxy::poller::{Flags, Token};
+use crate::proxy::slab::Key;
 use crate::sys::transparent;
 use lbcore::net::{FlowKey, ServiceKey};
 use rustix::io::Errno;
@@ -12,7 +13,7 @@ use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::Socket;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 /// Connections the kernel keeps for us, each worker and endpoint; cut to `net.core.somaxconn`.
 const BACKLOG: i32 = 65_535;
@@ -167,22 +168,46 @@ impl Tcp {
         };
         let mine = scene.mine();
         mine.service(service.id).begun.add(1);
-        let mut connection = Connection::new(socket, key, service.id, scene.now);
-        let most = service.proxy.max_connections_per_source;
-        let gates = &scene.shared.gates;
-        if most > 0 {
-            connection.source_counted = gates.enter_source(service.id, key.client, most);
-            if !connection.source_counted {
-                mine.service(service.id).ended(Outcome::PerSource).add(1);
-                reset_on_close(connection.client.as_fd());
-                scene.shared.budget.descriptors().give(DESCRIPTORS);
-                gates.leave(service.id);
-                return;
-            }
-        }
         mine.counters.service(service.id).new_flows.add(1);
+        let mut connection = Connection::new(socket, key, service.id, scene.now);
+        if service.proxy.accept_proxy {
+            connection.phase = Phase::Header;
+            let place = self.connections.insert(connection);
+            let trusted = &service.proxy.trusted_sources;
+            if trusted.iter().any(|prefix| prefix.contains(peer.ip())) {
+                self.greet(place, scene);
+            } else {
+                self.end(place, Outcome::Untrusted, scene);
+            }
+            return;
+        }
         let place = self.connections.insert(connection);
-        self.dial(place, scene);
+        if self.count_source(place, scene) {
+            self.dial(place, scene);
+        }
+    }
+
+    /// Counts the connection against its client's bound, where there is one; false if that is
+    /// reached, and the connection has ended.
+    pub(super) fn count_source(&mut self, key: Key, scene: &Scene<'_>) -> bool {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return false;
+        };
+        let most = scene
+            .table
+            .service(&connection.key.service)
+            .map_or(0, |(_, service)| service.proxy.max_connections_per_source);
+        if most == 0 {
+            return true;
+        }
+        let client = connection.key.client;
+        let gates = &scene.shared.gates;
+        connection.source_counted = gates.enter_source(connection.service, client, most);
+        if !connection.source_counted {
+            self.end(key, Outcome::PerSource, scene);
+            return false;
+        }
+        true
     }
 
     /// Leaves callers in the queue until there is room.

@@ -1,8 +1,8 @@
 //! One proxied connection: a client's socket, a real's socket, and a direction each way.
 //!
 //! ```text
-//!   accepted -> waiting (all reals full) -> connecting -> established -> closing -> gone
-//!                    ^----------------------'  refused, silent: another real
+//!   accepted -> (PROXY header) -> waiting (all reals full) -> connecting -> established -> gone
+//!                                    ^------------------------'  refused, silent: another real
 //! ```
 //!
 //! A FIN goes on when all before it is delivered, a reset goes on at once: what came before it is
@@ -55,6 +55,8 @@ impl Side {
 /// Where a connection stands.
 #[derive(Debug)]
 pub(super) enum Phase {
+    /// Its PROXY header is to come.
+    Header,
     /// Every real has all the connections it takes.
     Waiting,
     /// Dialled, since.
@@ -301,6 +303,7 @@ impl Connection {
     /// Its state in a word.
     pub fn word(&self) -> &'static str {
         match self.phase {
+            Phase::Header => "proxy_header",
             Phase::Waiting => "waiting",
             Phase::Connecting(..) => "connecting",
             Phase::Established(_) if self.is_half_closed() => "closing",
@@ -315,7 +318,7 @@ impl Connection {
         self.down.close(&mut tools.pipes);
         let real = match &self.phase {
             Phase::Established(real) => Some(real.as_fd()),
-            Phase::Waiting | Phase::Connecting(..) => None,
+            Phase::Header | Phase::Waiting | Phase::Connecting(..) => None,
         };
         match outcome {
             Outcome::Ok => {}

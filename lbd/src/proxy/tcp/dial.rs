@@ -2,12 +2,12 @@
 //! it refuses or keeps silent, another, before the client notices anything.
 
 use super::connection::{BOTH, Phase};
-use super::{Connection, Scene, Tcp};
+use super::{Connection, Scene, Tcp, header, release_real};
 use crate::live::Outcome;
 use crate::proxy::poller::{Flags, Token};
 use crate::proxy::slab::Key;
 use crate::sys::transparent;
-use lbcore::config::Source;
+use lbcore::config::{SendProxy, Source};
 use lbcore::director::{Caller, Connect, Unconnected, connect};
 use lbcore::net::{Protocol, ServiceKey};
 use rustix::io::Errno;
@@ -101,11 +101,8 @@ impl Tcp {
         };
         connection.phase = Phase::Waiting;
         connection.why = why;
-        if let Some((real, ..)) = connection.real.take() {
-            let loads = &scene.shared.live.loads;
-            loads.sub(real, lbcore::load::Weightiness::Active);
-            connection.tried.push(real);
-        }
+        connection.tried.extend(connection.real.map(|(id, ..)| id));
+        release_real(connection, scene);
         if matches!(why, Outcome::ConnectFailed | Outcome::ConnectTimeout) {
             connection.failures += 1;
         }
@@ -142,7 +139,12 @@ impl Tcp {
             mine.connected(real, since.elapsed());
             mine.counters.real(real).new_flows.add(1);
         }
-        let step = connection.establish(key, 0, &mut self.tools, scene.poller);
+        let send_proxy = scene
+            .table
+            .service(&connection.key.service)
+            .map_or(SendProxy::Off, |(_, service)| service.proxy.send_proxy);
+        let header = header::owed(send_proxy, connection, &mut self.tools.buffer);
+        let step = connection.establish(key, header, &mut self.tools, scene.poller);
         self.follow(key, step, scene);
         let reading = Flags::IN | Flags::RDHUP | Flags::PRI;
         if flags.intersects(reading) {

@@ -4,8 +4,11 @@ mod accept;
 mod connection;
 mod dial;
 mod direction;
+mod header;
 mod pipe;
 mod sweep;
+#[cfg(test)]
+mod tests;
 
 use super::budget::Budget;
 use super::list::{ConnectionRow, ListAsk};
@@ -113,6 +116,7 @@ impl Tcp {
                 let step = connection.on(Side::Client, flags, key, &mut self.tools, scene.poller);
                 self.follow(key, step, scene);
             }
+            Phase::Header => self.greeted(key, flags, scene),
             Phase::Waiting | Phase::Connecting(..) => {
                 if flags.intersects(Flags::ERR | Flags::HUP) {
                     self.end(key, Outcome::ClientReset, scene);
@@ -133,7 +137,7 @@ impl Tcp {
                 self.follow(key, step, scene);
             }
             Phase::Connecting(..) => self.dialled(key, flags, scene),
-            Phase::Waiting => {}
+            Phase::Header | Phase::Waiting => {}
         }
     }
 
@@ -171,7 +175,7 @@ impl Tcp {
         };
         self.tools.now = scene.now;
         self.count_bytes(&mut connection, scene);
-        self.release_real(&mut connection, scene);
+        release_real(&mut connection, scene);
         let (service, client) = (connection.service, connection.key.client);
         if connection.source_counted {
             scene.shared.gates.leave_source(service, client);
@@ -182,13 +186,6 @@ impl Tcp {
         scene.shared.gates.leave(service);
         scene.shared.room(scene.number);
         self.look_for_room = true;
-    }
-
-    /// The real is not dialled or connected any more.
-    fn release_real(&mut self, connection: &mut Connection, scene: &Scene<'_>) {
-        if let Some((real, ..)) = connection.real.take() {
-            scene.shared.live.loads.sub(real, Weightiness::Active);
-        }
     }
 
     fn count_bytes(&mut self, connection: &mut Connection, scene: &Scene<'_>) {
@@ -217,6 +214,13 @@ impl Tcp {
         for key in keys {
             self.end(key, Outcome::Shutdown, scene);
         }
+    }
+}
+
+/// The real is not dialled or connected any more.
+fn release_real(connection: &mut Connection, scene: &Scene<'_>) {
+    if let Some((real, ..)) = connection.real.take() {
+        scene.shared.live.loads.sub(real, Weightiness::Active);
     }
 }
 

@@ -1,6 +1,7 @@
 //! The look at every connection, once a second: no connection has a timer of its own.
 
 use super::connection::{Connection, Phase};
+use super::header::HEADER_TIMEOUT;
 use super::{Scene, Tcp};
 use crate::live::Outcome;
 use lbcore::service::FlowFate;
@@ -53,6 +54,9 @@ fn verdict(connection: &Connection, scene: &Scene<'_>) -> Option<Outcome> {
             None => return Some(Outcome::NoReal),
         },
     };
+    if matches!(connection.phase, Phase::Header) {
+        return (idle_for >= HEADER_TIMEOUT).then_some(Outcome::BadHeader);
+    }
     let patience = if connection.is_half_closed() {
         HALF_CLOSED.min(service.idle_timeout)
     } else {
