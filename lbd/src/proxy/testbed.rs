@@ -73,12 +73,17 @@ pub fn service(extra: &str, reals: &[&str]) -> String {
     for real in reals {
         let real: SocketAddr = real.parse().expect("an address");
         toml += &format!(
-            "[[service.real]]\nname = \"{real}\"\naddress = \"{}\"\nport = {}\n",
+            "[[service.real]]\nname = \"{}\"\naddress = \"{}\"\nport = {}\n",
+            name(&real),
             real.ip(),
             real.port()
         );
     }
     toml
+}
+
+fn name(real: &SocketAddr) -> String {
+    real.to_string().replace('[', "").replace("]:", ".")
 }
 
 impl Bed {
@@ -205,7 +210,7 @@ impl Bed {
         let plan = Arc::new(ProxyPlan { endpoints });
         self.plan.send_replace(plan.clone());
         let mut state = self.state.clone();
-        let in_force = |s: &ProxyState| s.in_force.as_ref().is_some_and(|p| Arc::ptr_eq(p, &plan));
+        let in_force = |s: &ProxyState| s.in_force.as_ref().is_some_and(|p| *p == plan);
         self.runtime
             .block_on(async {
                 tokio::time::timeout(SOON, state.wait_for(in_force))
@@ -303,7 +308,12 @@ pub fn call() -> TcpStream {
 
 /// A real's listener.
 pub fn real(address: &str) -> TcpListener {
-    TcpListener::bind(address).expect("bound")
+    let address: SocketAddr = address.parse().expect("an address");
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a socket");
+    socket.set_reuse_address(true).expect("set");
+    socket.bind(&address.into()).expect("bound");
+    socket.listen(4096).expect("listening");
+    socket.into()
 }
 
 /// The real's side of a connection, with a time limit.

