@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// Look at lbd, the layer-4 load balancer, and change what it does
 ///
-/// SERVICE is a name or VIP:PORT/PROTO; REAL is a name or an address.
+/// SERVICE is a name or VIP:PORT/PROTO; REAL is a name, an address, or ADDRESS:PORT.
 ///
 /// Exit codes: 0 done, 1 failed, 2 usage, 3 no such service or real, 4 conflict, 5 lbd not
 /// reachable, 6 not permitted, 7 timed out, 78 bad configuration.
@@ -77,10 +77,12 @@ pub enum Command {
     /// Who answers for the VIPs; take or release one
     #[command(subcommand)]
     Vip(VipCommand),
-    /// List the flows lbd remembers now
+    /// List the flows lbd remembers now, and the connections and sessions it proxies
     Flows(FlowsArgs),
     /// What lbd would do with a packet, step by step, and why; nothing is sent or changed
     Explain(ExplainArgs),
+    /// Look for what is wrong with this host, the network and the reals; exit code 1 if something is
+    Doctor(DoctorArgs),
     /// Read the configuration file again; returns when it is in force, or says what is wrong
     Reload(ReloadArgs),
     /// Check a configuration file
@@ -161,7 +163,7 @@ pub struct RealArgs {
     /// Name, or VIP:PORT/PROTO
     #[arg(value_parser = service)]
     pub service: ServiceRef,
-    /// Name, or address
+    /// Name, address, or ADDRESS:PORT
     #[arg(value_parser = real)]
     pub real: RealRef,
 }
@@ -198,7 +200,7 @@ pub struct FlowsArgs {
     /// Only of this service (name, or VIP:PORT/PROTO)
     #[arg(long, value_parser = service)]
     pub service: Option<ServiceRef>,
-    /// Only of this real (name, or address)
+    /// Only of this real (name, address, or ADDRESS:PORT)
     #[arg(long, value_parser = real)]
     pub real: Option<RealRef>,
     /// Only from this client, or from this network
@@ -220,6 +222,14 @@ pub struct ExplainArgs {
     /// What it is addressed to: IP:PORT or [IPv6]:PORT
     #[arg(value_name = "VIP:PORT")]
     pub vip: SocketAddr,
+}
+
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// See whether reals' answers to this client come back through this host; without it, to the
+    /// client seen last
+    #[arg(long, value_name = "ADDRESS")]
+    pub client: Option<IpAddr>,
 }
 
 #[derive(Debug, Args)]

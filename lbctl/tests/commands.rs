@@ -46,6 +46,7 @@ fn obedient() -> FakeLbd {
             Request::Explain { .. } => {
                 return Err(ApiError::new(ErrorCode::Conflict, "not today"));
             }
+            Request::Doctor { .. } => Response::Doctor(Box::default()),
             Request::Reload { dry_run, .. } => Response::Reload(ReloadView {
                 revision: 8,
                 generation: 43,

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | 0 | [`sys`] (the only unsafe), [`live`], [`nft`] |
 //! | 1 | [`io`], [`probe`], [`link`], [`neigh`], [`guard`], [`intercept`], [`vip`] |
-//! | 2 | [`dataplane`], [`proxy`], [`control`] |
+//! | 2 | [`dataplane`], [`proxy`], [`control`], [`doctor`] |
 //! | 3 | [`daemon`] |
 
 pub mod live;
@@ -24,6 +24,7 @@ pub mod vip;
 
 pub mod control;
 pub mod dataplane;
+pub mod doctor;
 pub mod proxy;
 
 pub mod daemon;

@@ -122,6 +122,20 @@ impl ApiError {
     }
 }
 
+impl ApiError {
+    /// Several reals of `service` have the address `wanted`: `known` are their names.
+    pub fn which_real(wanted: &impl fmt::Display, service: &str, known: &[&str]) -> Self {
+        Self::new(
+            ErrorCode::BadRequest,
+            format!("several reals of {service} have the address {wanted}"),
+        )
+        .hint(format!(
+            "name one, or say ADDRESS:PORT; {}",
+            known_names("they are", known)
+        ))
+    }
+}
+
 /// A hint lists this many names, so that it stays readable with thousands of services.
 const NAMES_IN_A_HINT: usize = 8;
 

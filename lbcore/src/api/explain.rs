@@ -33,6 +33,12 @@ pub struct ExplainView {
     pub mac: Option<String>,
     /// Where it would leave.
     pub interface: Option<String>,
+    /// Where the real would be dialled; this and the next mode tproxy only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<SocketAddr>,
+    /// The address it would be dialled from; `None` also where the kernel chooses one of ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<IpAddr>,
     /// What becomes of the packet.
     pub verdict: Verdict,
     /// Why it would be dropped.
@@ -62,6 +68,10 @@ pub enum FlowFound {
 pub enum Verdict {
     /// To a real.
     Forward,
+    /// The connection is taken, and a real is dialled for it.
+    Proxy,
+    /// The connection is taken and then refused: nobody may be dialled.
+    Refuse,
     /// To this host's own stack.
     Pass,
     /// Nowhere.
@@ -73,6 +83,8 @@ impl Verdict {
     pub fn word(self) -> &'static str {
         match self {
             Verdict::Forward => "forward",
+            Verdict::Proxy => "proxy",
+            Verdict::Refuse => "refuse",
             Verdict::Pass => "pass",
             Verdict::Drop => "drop",
         }
@@ -86,6 +98,9 @@ pub struct CandidateView {
     pub name: String,
     /// Its own address.
     pub address: IpAddr,
+    /// A port of its own, in mode tproxy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
     /// How it does.
     pub state: RealState,
     /// What the scheduler uses.

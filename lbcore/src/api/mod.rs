@@ -2,6 +2,7 @@
 //! how each travels over HTTP ([`route`]). Both programs use these very types, so neither can
 //! misread the other.
 
+mod doctor;
 mod error;
 mod explain;
 mod request;
@@ -12,6 +13,7 @@ mod timestamp;
 mod view;
 
 pub use crate::net::Prefix;
+pub use doctor::{CheckDone, Checked, DoctorView, FindingView, Severity};
 pub use error::{ApiError, ErrorBody, ErrorCode};
 pub use explain::{CandidateView, ExplainView, FlowFound, Verdict};
 pub use request::{
@@ -23,8 +25,8 @@ pub use response::{
 pub use text::{is_printable, printable};
 pub use timestamp::Timestamp;
 pub use view::{
-    CheckView, DriftView, EngineView, FlowView, FramesView, InterfaceView, LastReload, RealState,
-    RealView, ServiceState, ServiceView, StatusView, VipState, VipView,
+    CheckView, DialView, DriftView, EngineView, FlowView, FramesView, InterfaceView, LastReload,
+    ProxyView, RealState, RealView, ServiceState, ServiceView, StatusView, VipState, VipView,
 };
 
 /// The version of this interface, in every document as `api_version`.

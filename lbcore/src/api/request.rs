@@ -68,6 +68,11 @@ pub enum Request {
         /// What it is addressed to.
         vip: SocketAddr,
     },
+    /// Look for what is wrong with this host, the network and the reals.
+    Doctor {
+        /// Dial reals as if from this client; `None`: from the one seen last.
+        client: Option<IpAddr>,
+    },
     /// Read the configuration file again.
     Reload {
         /// Also if it removes more than half of everything.
@@ -78,10 +83,12 @@ pub enum Request {
 }
 
 impl Request {
-    /// Whether this changes anything: then the peer needs to be an administrator.
+    /// Whether this changes anything, or sends packets in the name of whomever the peer likes: then
+    /// it needs to be an administrator.
     pub fn changes(&self) -> bool {
         match self {
             Request::SetReal { .. } | Request::Vip { .. } => true,
+            Request::Doctor { client } => client.is_some(),
             Request::Reload { dry_run, .. } => !dry_run,
             Request::Status
             | Request::Services
@@ -117,6 +124,10 @@ impl Request {
             } => {
                 format!("explain {protocol} {client} {vip}")
             }
+            Request::Doctor { client: None } => "doctor".into(),
+            Request::Doctor {
+                client: Some(client),
+            } => format!("doctor as {client}"),
             Request::Reload { force, dry_run } => {
                 let force = if *force { " force" } else { "" };
                 let dry_run = if *dry_run { " dry-run" } else { "" };
@@ -179,14 +190,43 @@ impl fmt::Display for ServiceRef {
     }
 }
 
-/// A real as people name it: its name in the service, or its address.
+/// A real as people name it: its name in the service, its address, or its address with the port its
+/// traffic goes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RealRef(pub String);
 
 impl RealRef {
-    /// Whether the real with this name and address is meant.
-    pub fn matches(&self, name: &str, address: IpAddr) -> bool {
-        self.0 == name || self.0.parse() == Ok(address)
+    /// Whether the real with this name, address and port is meant.
+    pub fn matches(&self, name: &str, address: IpAddr, port: u16) -> bool {
+        self.0 == name
+            || self.0.parse() == Ok(address)
+            || self.0.parse() == Ok(SocketAddr::new(address, port))
+    }
+}
+
+impl RealRef {
+    /// The only one of `reals` that is meant, of each its name, address and port. A name says more
+    /// than an address.
+    ///
+    /// # Errors
+    /// The positions of all that may be meant: none, or several with one address.
+    pub fn find<'a>(
+        &self,
+        reals: impl Iterator<Item = (&'a str, IpAddr, u16)>,
+    ) -> Result<usize, Vec<usize>> {
+        let mut meant = Vec::new();
+        for (at, (name, address, port)) in reals.enumerate() {
+            if self.0 == name {
+                return Ok(at);
+            }
+            if self.matches(name, address, port) {
+                meant.push(at);
+            }
+        }
+        match meant.as_slice() {
+            [one] => Ok(*one),
+            _ => Err(meant),
+        }
     }
 }
 
@@ -310,8 +350,32 @@ mod tests {
     #[test]
     fn a_real_is_named_or_addressed() {
         let address: IpAddr = "2001:db8::21".parse().unwrap();
-        assert!(RealRef::from("rs1").matches("rs1", address));
-        assert!(RealRef::from("2001:db8:0::21").matches("rs1", address));
-        assert!(!RealRef::from("2001:db8::22").matches("rs1", address));
+        for (text, meant) in [
+            ("rs1", true),
+            ("2001:db8:0::21", true),
+            ("[2001:db8::21]:8443", true),
+            ("[2001:db8::21]:443", false),
+            ("2001:db8::22", false),
+            ("rs2", false),
+        ] {
+            let matches = RealRef::from(text).matches("rs1", address, 8443);
+            assert_eq!(matches, meant, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_of_several_reals_names_none_of_them() {
+        let address: IpAddr = "10.0.0.1".parse().unwrap();
+        let reals = [("a", address, 8443), ("b", address, 9443)];
+        let find = |text: &str| RealRef::from(text).find(reals.into_iter());
+        assert_eq!(find("b"), Ok(1));
+        assert_eq!(find("10.0.0.1:9443"), Ok(1));
+        assert_eq!(find("10.0.0.1"), Err(vec![0, 1]));
+        assert_eq!(find("10.0.0.2"), Err(vec![]));
+        assert_eq!(
+            RealRef::from("10.0.0.1")
+                .find([("10.0.0.1", address, 1), ("b", address, 2)].into_iter()),
+            Ok(0)
+        );
     }
 }

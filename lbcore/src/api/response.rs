@@ -1,6 +1,8 @@
 //! Everything lbd answers.
 
-use super::{API_VERSION, ExplainView, FlowView, RealView, ServiceView, StatusView, VipView};
+use super::{
+    API_VERSION, DoctorView, ExplainView, FlowView, RealView, ServiceView, StatusView, VipView,
+};
 use serde::{Deserialize, Serialize};
 
 /// The answer to a [`super::Request`].
@@ -27,6 +29,8 @@ pub enum Response {
     Flows(FlowsView),
     /// To `Explain`.
     Explain(Box<ExplainView>),
+    /// To `Doctor`.
+    Doctor(Box<DoctorView>),
     /// To `Reload`.
     Reload(ReloadView),
 }

@@ -25,7 +25,8 @@ pub struct Call {
 pub const PATHS: &str = "GET /v1/status, GET /v1/services, GET /v1/services/{service}, \
     GET /v1/services/{service}/reals, GET|PATCH /v1/services/{service}/reals/{real}, \
     POST /v1/services/{service}/reals/{real}/drain, GET /v1/vips, \
-    POST /v1/vips/{vip}/take|release, GET /v1/flows, POST /v1/explain, POST /v1/reload";
+    POST /v1/vips/{vip}/take|release, GET /v1/flows, GET /v1/doctor, POST /v1/explain, \
+    POST /v1/reload";
 
 /// The largest weight.
 const MAX_WEIGHT: u16 = 256;
@@ -71,6 +72,7 @@ impl Call {
                 body: Vec::new(),
             },
             Request::Flows { filter } => get(format!("/v1/flows{}", flow_query(filter))),
+            Request::Doctor { client } => get(format!("/v1/doctor{}", doctor_query(*client))),
             &Request::Explain {
                 protocol,
                 client,
@@ -145,6 +147,9 @@ impl Call {
             (["flows"], "GET") => Ok(Request::Flows {
                 filter: read_flow_query(query)?,
             }),
+            (["doctor"], "GET") => Ok(Request::Doctor {
+                client: read_doctor_query(query)?,
+            }),
             (["explain"], "POST") => {
                 let ExplainBody {
                     protocol,
@@ -165,7 +170,7 @@ impl Call {
                 };
                 Ok(Request::Reload { force, dry_run })
             }
-            (["status" | "services" | "vips" | "flows"], _)
+            (["status" | "services" | "vips" | "flows" | "doctor"], _)
             | (["services", _] | ["services", _, "reals"], _) => Err(refuse("GET")),
             (["services", _, "reals", _], _) => Err(refuse("GET and PATCH")),
             (["services", _, "reals", _, "drain"], _)
@@ -266,6 +271,29 @@ fn read_flow_query(query: &str) -> Result<FlowFilter, ApiError> {
         }
     }
     Ok(filter)
+}
+
+fn doctor_query(client: Option<IpAddr>) -> String {
+    client.map_or(String::new(), |client| {
+        format!("?client={}", percent::encode(&client.to_string()))
+    })
+}
+
+fn read_doctor_query(query: &str) -> Result<Option<IpAddr>, ApiError> {
+    let mut client = None;
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let address = percent::decode(value).and_then(|text| text.parse().ok());
+        match (key, address) {
+            ("client", Some(address)) => client = Some(address),
+            ("client", None) => return Err(bad_request(format!("{value:?} is no IP address"))),
+            _ => {
+                return Err(bad_request(format!("doctor knows no {key:?}"))
+                    .hint("it knows client, an address"));
+            }
+        }
+    }
+    Ok(client)
 }
 
 fn bad_request(message: String) -> ApiError {

@@ -13,6 +13,14 @@ fn the_status_document_keeps_its_keys() {
 }
 
 #[test]
+fn a_proxied_service_keeps_its_keys() {
+    let text = include_str!("fixtures/proxied.json");
+    let view: ServiceView = serde_json::from_str(text).unwrap();
+    let written = serde_json::to_value(view).unwrap();
+    assert_eq!(written, serde_json::from_str::<Value>(text).unwrap());
+}
+
+#[test]
 fn the_version_of_the_interface_comes_first() {
     let view: StatusView = serde_json::from_str(STATUS).unwrap();
     let text = serde_json::to_string(&Envelope::new(Response::Status(Box::new(view)))).unwrap();

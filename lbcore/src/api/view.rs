@@ -3,7 +3,7 @@
 
 use super::Timestamp;
 use crate::config::{Admin, Announce, Mode};
-use crate::net::Protocol;
+use crate::net::{Prefix, Protocol};
 use crate::sched;
 pub use crate::service::{RealState, ServiceState};
 pub use crate::vip::VipState;
@@ -148,16 +148,48 @@ pub struct ServiceView {
     pub min_healthy: u32,
     /// Real of last resort.
     pub sorry: Option<IpAddr>,
+    /// How it is proxied, and what became of its connections; mode tproxy only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<ProxyView>,
     /// Flows now.
     pub flows: u64,
     /// Flows since the counters began, reals that are gone included; so are the next two.
     pub new_flows: u64,
-    /// Packets from clients.
-    pub packets: u64,
-    /// Bytes from clients, IP headers included.
+    /// Packets from clients; `None` where the kernel alone knows them: proxied tcp.
+    pub packets: Option<u64>,
+    /// Bytes from clients, IP headers included; of proxied tcp the payload.
     pub bytes: u64,
     /// In file order; removed ones that still drain come last.
     pub reals: Vec<RealView>,
+}
+
+/// How a tproxy service is proxied, and what became of its connections (or udp sessions).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProxyView {
+    /// The address reals are dialled from: `client` or `self`.
+    pub source: String,
+    /// The PROXY protocol header reals get: `off`, `v1`, `v2`.
+    pub send_proxy: String,
+    /// Clients begin with such a header.
+    pub accept_proxy: bool,
+    /// From whom it is believed.
+    pub trusted_sources: Vec<Prefix>,
+    /// A real that takes longer to accept is given up.
+    pub connect_timeout_ms: u64,
+    /// Other reals tried before the client is refused.
+    pub retries: u32,
+    /// Connections at once; 0 = no bound.
+    pub max_connections: u32,
+    /// Connections of one client address at once; 0 = no bound.
+    pub max_connections_per_source: u32,
+    /// Connections now.
+    pub connections: u64,
+    /// Connections that ended, by how; every way is there, also with 0.
+    pub results: BTreeMap<String, u64>,
+    /// Payload on its way to reals.
+    pub bytes_in: u64,
+    /// Payload on its way to clients.
+    pub bytes_out: u64,
 }
 
 /// A real server of one service.
@@ -192,9 +224,12 @@ pub struct RealView {
     pub reason: String,
     /// Since when it is in this state.
     pub since: Timestamp,
-    /// The MAC frames for it go to, once known.
+    /// How it is dialled; mode tproxy only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dial: Option<DialView>,
+    /// The MAC frames for it go to, once known; mode dr only.
     pub mac: Option<String>,
-    /// Where it is reached, once known.
+    /// Where it is reached, once known; mode dr only.
     pub interface: Option<String>,
     /// Its checks one by one.
     pub checks: Vec<CheckView>,
@@ -204,10 +239,19 @@ pub struct RealView {
     pub active_flows: u64,
     /// Flows since the counters began.
     pub new_flows: u64,
-    /// Packets from clients.
-    pub packets: u64,
-    /// Bytes from clients, IP headers included.
+    /// Packets from clients; `None` where the kernel alone knows them: proxied tcp.
+    pub packets: Option<u64>,
+    /// Bytes from clients, IP headers included; of proxied tcp the payload.
     pub bytes: u64,
+}
+
+/// How a real is dialled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DialView {
+    /// A port of its own; `None`: the one the client dialled.
+    pub port: Option<u16>,
+    /// Connections it takes at once; 0 = any number.
+    pub max_connections: u32,
 }
 
 /// The latest result of one check of one real.
@@ -246,7 +290,7 @@ pub struct VipView {
     pub note: Option<String>,
 }
 
-/// One remembered flow.
+/// One remembered flow, or one proxied connection or session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlowView {
     /// Name of its service.
@@ -263,4 +307,16 @@ pub struct FlowView {
     pub state: String,
     /// Milliseconds since its last packet, as coarse as the table keeps it.
     pub idle_ms: u64,
+    /// Where its real was dialled; this and what follows mode tproxy only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<SocketAddr>,
+    /// Payload on its way to the real.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_in: Option<u64>,
+    /// Payload on its way to the client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_out: Option<u64>,
+    /// Milliseconds since it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age_ms: Option<u64>,
 }

@@ -178,6 +178,16 @@ pub enum Source {
     OwnAddress,
 }
 
+impl Source {
+    /// The word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Source::Client => "client",
+            Source::OwnAddress => "self",
+        }
+    }
+}
+
 /// `send_proxy`: the PROXY protocol's version (HAProxy, proxy-protocol.txt).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendProxy {
@@ -187,6 +197,17 @@ pub enum SendProxy {
     V1,
     /// Binary.
     V2,
+}
+
+impl SendProxy {
+    /// The word.
+    pub fn word(self) -> &'static str {
+        match self {
+            SendProxy::Off => "off",
+            SendProxy::V1 => "v1",
+            SendProxy::V2 => "v2",
+        }
+    }
 }
 
 impl Default for Proxy {

@@ -40,7 +40,7 @@ pub fn explain(view: &ExplainView, page: &mut Page) {
         };
         vec![
             Field::from(candidate.name.as_str()),
-            candidate.address.to_string().into(),
+            say::place(candidate.address, candidate.port).into(),
             say::real_state(candidate.state),
             candidate.weight.to_string().into(),
             human::count(candidate.flows).into(),
@@ -64,6 +64,20 @@ fn verdict(view: &ExplainView) -> (Tone, String) {
                 .map_or(String::new(), |out| format!(" via {out}"));
             (Tone::Good, format!("forward to {to}{mac}{out}"))
         }
+        Verdict::Proxy => {
+            let to = view.real.as_deref().unwrap_or("?");
+            let at = view
+                .server
+                .map_or(String::new(), |server| format!(" at {server}"));
+            let from = view
+                .source
+                .map_or("this host's own address".to_string(), |s| s.to_string());
+            (Tone::Good, format!("dial {to}{at} from {from}"))
+        }
+        Verdict::Refuse => (
+            Tone::Bad,
+            format!("refuse: {}", view.drop_reason.as_deref().unwrap_or("?")),
+        ),
         Verdict::Pass => (Tone::Plain, "pass to this host's own stack".into()),
         Verdict::Drop => (
             Tone::Bad,

@@ -1,31 +1,53 @@
-//! Remembered flows.
+//! Remembered flows and proxied connections.
 
 use super::human;
 use super::page::{Field, Page, numbers, words};
-use lbcore::api::FlowsView;
+use lbcore::api::{FlowView, FlowsView};
 use std::time::Duration;
 
-/// Draws `lbctl flows`.
+/// Draws `lbctl flows`. The columns of proxied connections are there when there are some.
 pub fn list(view: &FlowsView, page: &mut Page) {
-    let columns = [
+    let proxied = view.flows.iter().any(|flow| flow.server.is_some());
+    let mut columns = vec![
         words("SERVICE"),
         words("REAL"),
         words("PROTO"),
         words("CLIENT"),
         words("VIP"),
-        words("STATE"),
-        numbers("IDLE"),
     ];
-    let rows = view.flows.iter().map(|flow| {
-        vec![
-            Field::from(flow.service.as_str()),
-            flow.real.as_str().into(),
-            flow.protocol.to_string().into(),
-            flow.client.to_string().into(),
-            flow.vip.to_string().into(),
-            flow.state.as_str().into(),
-            human::duration(Duration::from_millis(flow.idle_ms)).into(),
-        ]
-    });
+    if proxied {
+        columns.push(words("SERVER"));
+    }
+    columns.push(words("STATE"));
+    if proxied {
+        columns.extend([numbers("IN"), numbers("OUT"), numbers("AGE")]);
+    }
+    columns.push(numbers("IDLE"));
+    let rows = view.flows.iter().map(|flow| row(flow, proxied));
     page.table(&columns, rows.collect::<Vec<_>>());
+}
+
+fn row(flow: &FlowView, proxied: bool) -> Vec<Field> {
+    let or_dash = |text: Option<String>| Field::from(text.unwrap_or("-".into()));
+    let for_ms = |ms| human::duration(Duration::from_millis(ms));
+    let mut row = vec![
+        Field::from(flow.service.as_str()),
+        flow.real.as_str().into(),
+        flow.protocol.to_string().into(),
+        flow.client.to_string().into(),
+        flow.vip.to_string().into(),
+    ];
+    if proxied {
+        row.push(or_dash(flow.server.map(|server| server.to_string())));
+    }
+    row.push(flow.state.as_str().into());
+    if proxied {
+        row.extend([
+            or_dash(flow.bytes_in.map(human::bytes)),
+            or_dash(flow.bytes_out.map(human::bytes)),
+            or_dash(flow.age_ms.map(for_ms)),
+        ]);
+    }
+    row.push(for_ms(flow.idle_ms).into());
+    row
 }

@@ -1,6 +1,7 @@
 //! Views as people see them. Everything printed goes through [`Page`], which is where text from
 //! elsewhere loses what could move a cursor.
 
+pub mod doctor;
 pub mod explain;
 pub mod flows;
 pub mod human;

@@ -68,7 +68,7 @@ pub fn table<'a>(
         }
         row.extend([
             Field::from(say::real_name(real)),
-            real.address.to_string().into(),
+            say::real_place(real).into(),
             say::real_state(real.state),
             say::weight(real).into(),
             human::count(real.flows).into(),
@@ -105,24 +105,23 @@ pub fn show(view: &RealView, page: &mut Page) {
         pairs.push(("labels", labels.join(", ").into()));
     }
     pairs.extend([
-        (
-            "address",
-            Field::from(format!("{}, port {}", view.address, view.port)),
-        ),
+        ("address", Field::from(address(view))),
         ("state", say::real_state(view.state).with_text(state)),
         ("admin", say::admin(view.admin).into()),
         ("weight", weight(view).into()),
-        ("MAC", say::or_dash(view.mac.as_deref()).into()),
-        ("interface", say::or_dash(view.interface.as_deref()).into()),
+    ]);
+    match view.dial {
+        Some(dial) => pairs.push(("connections", say::bound(dial.max_connections).into())),
+        None => pairs.extend([
+            ("MAC", say::or_dash(view.mac.as_deref()).into()),
+            ("interface", say::or_dash(view.interface.as_deref()).into()),
+        ]),
+    }
+    pairs.extend([
         ("flows", flows(view).into()),
         (
             "from clients",
-            format!(
-                "{} packets, {}",
-                human::count(view.packets),
-                human::bytes(view.bytes)
-            )
-            .into(),
+            say::from_clients(view.packets, view.bytes).into(),
         ),
     ]);
     for check in &view.checks {
@@ -138,6 +137,15 @@ fn weight(view: &RealView) -> String {
     match view.observed_weight {
         Some(observed) => format!("{weight}, in use now {now}, by its own count {observed}"),
         None => format!("{weight}, in use now {now}"),
+    }
+}
+
+fn address(view: &RealView) -> String {
+    match view.dial {
+        Some(dial) if dial.port.is_none() => {
+            format!("{}, at the port the client dialled", view.address)
+        }
+        _ => format!("{}, port {}", view.address, view.port),
     }
 }
 

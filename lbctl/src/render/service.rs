@@ -1,9 +1,10 @@
 //! Services.
 
 use super::page::{Field, Page, numbers, words};
-use super::words as say;
+use super::words::{self as say, several};
 use super::{human, real, status::traffic};
-use lbcore::api::{RealState, ServiceView, ServicesView};
+use lbcore::api::{ProxyView, RealState, ServiceView, ServicesView};
+use std::time::Duration;
 
 /// Draws `lbctl service list`.
 pub fn list(view: &ServicesView, page: &mut Page) {
@@ -81,29 +82,77 @@ pub fn show(view: &ServiceView, page: &mut Page) {
                 .map_or("-".into(), |sorry| sorry.to_string())
                 .into(),
         ),
+    ]);
+    pairs.extend(view.proxy.iter().flat_map(proxy));
+    pairs.extend([
         (
             "flows",
-            format!(
+            Field::from(format!(
                 "{} now, {} in all",
                 human::count(view.flows),
                 human::count(view.new_flows)
-            )
-            .into(),
+            )),
         ),
         (
             "from clients",
-            format!(
-                "{} packets, {}",
-                human::count(view.packets),
-                human::bytes(view.bytes)
-            )
-            .into(),
+            say::from_clients(view.packets, view.bytes).into(),
         ),
     ]);
     page.pairs(pairs);
     page.gap();
     let reals = view.reals.iter().map(|real| (view.name.as_str(), real));
     real::table(reals, false, page);
+}
+
+/// How a tproxy service is proxied.
+fn proxy(view: &ProxyView) -> Vec<(&'static str, Field)> {
+    let dialled = match view.source.as_str() {
+        "client" => "from the client's address".to_string(),
+        _ => "from this host's own address".to_string(),
+    };
+    let header = match view.send_proxy.as_str() {
+        "off" => String::new(),
+        version => format!(", with a PROXY header ({version})"),
+    };
+    let others = match view.retries {
+        0 => "no other is tried".to_string(),
+        n => format!("then up to {} tried", several(n as usize, "other")),
+    };
+    let timeout = humantime::format_duration(Duration::from_millis(view.connect_timeout_ms));
+    let mut pairs = vec![(
+        "dialled",
+        Field::from(format!("{dialled}{header}, within {timeout}, {others}")),
+    )];
+    if view.accept_proxy {
+        let trusted: Vec<String> = view.trusted_sources.iter().map(|p| p.to_string()).collect();
+        let text = format!("begin with a PROXY header, from {}", trusted.join(", "));
+        pairs.push(("clients", text.into()));
+    }
+    let per_source = match view.max_connections_per_source {
+        0 => String::new(),
+        max => format!(", {} of one client", human::count(max.into())),
+    };
+    let bound = say::bound(view.max_connections);
+    let open = human::count(view.connections);
+    pairs.push((
+        "connections",
+        format!("{open} now, {bound}{per_source}").into(),
+    ));
+    let ended: Vec<String> = view
+        .results
+        .iter()
+        .filter(|(_, count)| **count > 0)
+        .map(|(result, count)| format!("{result} {}", human::count(*count)))
+        .collect();
+    if !ended.is_empty() {
+        pairs.push(("ended", ended.join(", ").into()));
+    }
+    let (to, from) = (human::bytes(view.bytes_in), human::bytes(view.bytes_out));
+    pairs.push((
+        "payload",
+        format!("{to} to reals, {from} to clients").into(),
+    ));
+    pairs
 }
 
 fn checks(view: &ServiceView) -> String {

@@ -3,8 +3,8 @@
 use super::page::{Field, Page, Tone, numbers, words};
 use super::words::{self as say, several};
 use super::{Look, human};
-use lbcore::api::{FramesView, RealView, ServiceView, StatusView, VipState, VipView};
-use lbcore::config::Announce;
+use lbcore::api::{FramesView, ProxyView, RealView, ServiceView, StatusView, VipState, VipView};
+use lbcore::config::{Announce, Mode};
 
 /// Draws `lbctl status`.
 pub fn status(view: &StatusView, page: &mut Page) {
@@ -60,8 +60,12 @@ fn facts(view: &StatusView, look: &Look) -> Vec<(&'static str, Field)> {
         let text = format!("{}: {}", interface.name, interface.state);
         facts.push(("interface", Field::toned(text, Tone::Bad)));
     }
-    facts.push(("frames", frames(view)));
-    facts.push(("flows", flows(view)));
+    // Where all is proxied there are neither.
+    if !view.interfaces.is_empty() {
+        facts.push(("frames", frames(view)));
+        facts.push(("flows", flows(view)));
+    }
+    facts.extend(proxied(view).map(|text| ("proxied", text)));
     if !view.vips.is_empty() {
         facts.push(("VIPs", vips(&view.vips)));
     }
@@ -143,6 +147,19 @@ fn flows(view: &StatusView) -> Field {
     Field::toned(text, tone)
 }
 
+/// What the proxy has, of all services together.
+fn proxied(view: &StatusView) -> Option<Field> {
+    let proxies: Vec<_> = view.services.iter().flat_map(|s| &s.proxy).collect();
+    let sum = |of: fn(&ProxyView) -> u64| proxies.iter().map(|p| of(p)).sum::<u64>();
+    let text = format!(
+        "{} connections, {} to reals, {} to clients",
+        human::count(sum(|p| p.connections)),
+        human::bytes(sum(|p| p.bytes_in)),
+        human::bytes(sum(|p| p.bytes_out)),
+    );
+    (!proxies.is_empty()).then(|| text.into())
+}
+
 fn vips(vips: &[VipView]) -> Field {
     let states = [
         VipState::Announced,
@@ -180,7 +197,8 @@ fn services(view: &StatusView, page: &mut Page) {
     page.groups(&columns, groups.collect());
 }
 
-/// `web is degraded: 1 of 3 reals is down; 192.0.2.10:443/tcp, maglev, 1,234 flows`
+/// `web is degraded: 1 of 3 reals is down; 192.0.2.10:443/tcp, maglev, 1,234 flows`; a mode other
+/// than dr stands before the scheduler.
 fn heading(service: &ServiceView, look: &Look) -> Field {
     let ServiceView {
         name,
@@ -191,15 +209,19 @@ fn heading(service: &ServiceView, look: &Look) -> Field {
     } = service;
     let endpoints = say::endpoints(service, look);
     let flows = human::count(service.flows);
+    let mode = match service.mode {
+        Mode::Dr => String::new(),
+        Mode::Tproxy => format!("{}, ", say::mode(service.mode)),
+    };
     let text =
-        format!("{name} is {state}: {state_reason}; {endpoints}, {scheduler}, {flows} flows");
+        format!("{name} is {state}: {state_reason}; {endpoints}, {mode}{scheduler}, {flows} flows");
     say::service_state(*state).with_text(text)
 }
 
 fn real_row(real: &RealView, look: &Look) -> Vec<Field> {
     let mut row = vec![
         format!("  {}", say::real_name(real)).into(),
-        real.address.to_string().into(),
+        say::real_place(real).into(),
         say::real_state(real.state),
         say::weight(real).into(),
         human::count(real.flows).into(),
@@ -213,10 +235,10 @@ fn real_row(real: &RealView, look: &Look) -> Vec<Field> {
 }
 
 /// The three counters of wide tables.
-pub fn traffic(new_flows: u64, packets: u64, bytes: u64) -> [Field; 3] {
+pub fn traffic(new_flows: u64, packets: Option<u64>, bytes: u64) -> [Field; 3] {
     [
         human::count(new_flows).into(),
-        human::count(packets).into(),
+        packets.map_or("-".into(), human::count).into(),
         human::bytes(bytes).into(),
     ]
 }

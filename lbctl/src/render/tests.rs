@@ -228,6 +228,10 @@ fn flows_list() {
         vip: "192.0.2.10:443".parse().unwrap(),
         state: "established".into(),
         idle_ms,
+        server: None,
+        bytes_in: None,
+        bytes_out: None,
+        age_ms: None,
     };
     let flows = vec![
         flow("198.51.100.7:50000", 1200),
@@ -247,6 +251,7 @@ fn explained() -> ExplainView {
     let candidate = |name: &str, state, chosen, why_not: Option<&str>| CandidateView {
         name: name.into(),
         address: "192.0.2.21".parse().unwrap(),
+        port: None,
         state,
         weight: 1,
         flows: 1222,
@@ -274,6 +279,8 @@ fn explained() -> ExplainView {
         real: Some("rs1".into()),
         mac: Some("02:00:00:00:00:21".into()),
         interface: Some("eth0".into()),
+        server: None,
+        source: None,
         verdict: Verdict::Forward,
         drop_reason: None,
         steps: vec!["service web answers there".into(), "the flow is new".into()],

@@ -4,6 +4,7 @@ use super::page::{Field, Tone};
 use super::{Look, human};
 use lbcore::api::{RealState, RealView, ServiceState, ServiceView, VipState};
 use lbcore::config::{Admin, Announce, Mode};
+use std::net::{IpAddr, SocketAddr};
 
 pub fn service_state(state: ServiceState) -> Field {
     let tone = match state {
@@ -51,6 +52,35 @@ pub fn real_name(real: &RealView) -> String {
         (true, _) => format!("{} (removed)", real.name),
         (_, true) => format!("{} (backup)", real.name),
         _ => real.name.clone(),
+    }
+}
+
+/// `192.0.2.21`, or `192.0.2.21:8443` of a real that is dialled at a port of its own.
+pub fn place(address: IpAddr, own_port: Option<u16>) -> String {
+    match own_port {
+        Some(port) => SocketAddr::new(address, port).to_string(),
+        None => address.to_string(),
+    }
+}
+
+/// Where a real is, as tables show it.
+pub fn real_place(real: &RealView) -> String {
+    place(real.address, real.dial.and_then(|dial| dial.port))
+}
+
+/// `12,345 packets, 9.20 GiB`, or what of it is known.
+pub fn from_clients(packets: Option<u64>, bytes: u64) -> String {
+    let bytes = human::bytes(bytes);
+    packets.map_or(bytes.clone(), |packets| {
+        format!("{} packets, {bytes}", human::count(packets))
+    })
+}
+
+/// A bound; 0 is none.
+pub fn bound(max: u32) -> String {
+    match max {
+        0 => "no bound".into(),
+        max => format!("at most {}", human::count(max.into())),
     }
 }
 

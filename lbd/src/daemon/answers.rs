@@ -4,21 +4,29 @@ use super::persist::Changed;
 use super::reconciler::{Reconciler, Trigger};
 use super::reload::Refused;
 use crate::control::Ask;
-use crate::sys::clock;
 use lbcore::api::{
-    ApiError, ChangeView, ErrorCode, FlowFilter, FlowView, FlowsView, RealChange, RealRef,
-    RealView, RealsView, ReloadView, Request, Response, ServiceRef, ServiceView, ServicesView,
-    VipVerb, VipsView,
+    ApiError, ChangeView, ErrorCode, RealChange, RealRef, RealView, RealsView, ReloadView, Request,
+    Response, ServiceRef, ServiceView, ServicesView, VipVerb, VipsView,
 };
 use lbcore::config;
-use lbcore::net::FlowKey;
 use lbcore::vip::Hold;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 impl Reconciler {
     /// Answers one question. Nobody may be there any more to hear it.
     pub(super) async fn answer(&mut self, ask: Ask) {
         match ask {
+            // These two wait for others, and the reconciler for nobody.
+            Ask::Request {
+                request: Request::Flows { filter },
+                reply,
+                ..
+            } => self.flows(filter, reply),
+            Ask::Request {
+                request: Request::Doctor { client },
+                reply,
+                ..
+            } => self.doctor(client, reply),
             Ask::Request { request, reply, .. } => {
                 let _ = reply.send(self.request(request).await);
             }
@@ -59,7 +67,10 @@ impl Reconciler {
                 vips: self.vip_views(),
             }),
             Request::Vip { vip, verb } => self.set_vip(vip, verb).await?,
-            Request::Flows { filter } => Response::Flows(self.flows(&filter)?),
+            Request::Flows { .. } | Request::Doctor { .. } => {
+                let error = ApiError::new(ErrorCode::Internal, "asked at the wrong door");
+                return Err(error);
+            }
             Request::Explain {
                 protocol,
                 client,
@@ -88,7 +99,7 @@ impl Reconciler {
             .ok_or_else(|| self.no_service(wanted))
     }
 
-    fn find_config(&self, wanted: &ServiceRef) -> Result<&config::Service, ApiError> {
+    pub(super) fn find_config(&self, wanted: &ServiceRef) -> Result<&config::Service, ApiError> {
         let mut services = self.world.services();
         services
             .find(|s| wanted.matches(&s.name, &s.vips, &s.ports, s.protocol))
@@ -107,14 +118,10 @@ impl Reconciler {
         change: RealChange,
     ) -> Result<Response, ApiError> {
         let config = self.find_config(service)?;
-        let found = config
-            .reals
-            .iter()
-            .find(|r| real.matches(&r.name, r.address));
-        let found = found.ok_or_else(|| {
-            let known: Vec<&str> = config.reals.iter().map(|r| r.name.as_str()).collect();
-            ApiError::no_such_real(real, &config.name, &known)
-        })?;
+        let first_port = config.ports.first().copied().unwrap_or_default();
+        let reals = config.reals.iter();
+        let reals = reals.map(|r| (r.name.as_str(), r.address, r.port.unwrap_or(first_port)));
+        let found = &config.reals[which(reals, real, &config.name)?];
         if change.weight.is_some_and(|w| w > 256) {
             let error = ApiError::new(ErrorCode::BadRequest, "a weight is 0 to 256");
             return Err(error);
@@ -185,63 +192,29 @@ impl Reconciler {
             .collect();
         Ok(Response::Vip(VipsView { vips }))
     }
-
-    fn flows(&self, filter: &FlowFilter) -> Result<FlowsView, ApiError> {
-        let table = self.live.table();
-        let service = match &filter.service {
-            Some(wanted) => Some(self.find_config(wanted)?.name.clone()),
-            None => None,
-        };
-        let (now, bound) = (clock::now(), filter.bound());
-        let mut flows = Vec::new();
-        let mut truncated = false;
-        self.live.flows.for_each(|key: FlowKey, entry, _created| {
-            let Some((of, member)) = table.member(entry.real) else {
-                return;
-            };
-            let wanted = table.real_of(&entry).is_some()
-                && service.as_ref().is_none_or(|name| **name == *of.name)
-                && filter
-                    .real
-                    .as_ref()
-                    .is_none_or(|r| r.matches(&member.name, member.address))
-                && filter
-                    .client
-                    .as_ref()
-                    .is_none_or(|p| p.contains(key.client.ip()));
-            if !wanted {
-                return;
-            }
-            if flows.len() >= bound {
-                truncated = true;
-                return;
-            }
-            flows.push(FlowView {
-                service: of.name.to_string(),
-                real: member.name.clone(),
-                protocol: key.service.protocol,
-                client: SocketAddr::new(key.client.ip(), key.client_port),
-                vip: SocketAddr::new(key.service.vip.ip(), key.service.port),
-                state: entry.state.word().to_owned(),
-                idle_ms: entry.idle_ms(now),
-            });
-        });
-        Ok(FlowsView { flows, truncated })
-    }
 }
 
 fn pick(service: ServiceView, wanted: &RealRef) -> Result<RealView, ApiError> {
     let (name, mut reals) = (service.name, service.reals);
-    match reals
-        .iter()
-        .position(|r| wanted.matches(&r.name, r.address))
-    {
-        Some(at) => Ok(reals.swap_remove(at)),
-        None => {
-            let known: Vec<&str> = reals.iter().map(|r| r.name.as_str()).collect();
-            Err(ApiError::no_such_real(wanted, &name, &known))
+    let all = reals.iter().map(|r| (r.name.as_str(), r.address, r.port));
+    let at = which(all, wanted, &name)?;
+    Ok(reals.swap_remove(at))
+}
+
+/// The place of the one real that is wanted among `reals` of `service`.
+fn which<'a>(
+    reals: impl Iterator<Item = (&'a str, IpAddr, u16)> + Clone,
+    wanted: &RealRef,
+    service: &str,
+) -> Result<usize, ApiError> {
+    wanted.find(reals.clone()).map_err(|meant| {
+        let names: Vec<&str> = reals.map(|(name, ..)| name).collect();
+        if meant.is_empty() {
+            return ApiError::no_such_real(wanted, service, &names);
         }
-    }
+        let meant: Vec<&str> = meant.into_iter().map(|at| names[at]).collect();
+        ApiError::which_real(wanted, service, &meant)
+    })
 }
 
 fn refusal(refused: Refused) -> ApiError {

@@ -1,12 +1,14 @@
 //! `explain`: asks the director, changes nothing, and puts its answer into words.
 
+mod dialled;
+
 use super::reconciler::Reconciler;
 use crate::sys::clock;
 use lbcore::api::{CandidateView, ExplainView, FlowFound, Verdict as Word};
-use lbcore::config::Track;
+use lbcore::config::{Mode, Track};
 use lbcore::director::{Cursors, Decision, Met, Verdict, View, decide_subject};
 use lbcore::net::packet::{Subject, TcpFlags, Transport};
-use lbcore::net::{Addr, FlowKey, Protocol, ServiceKey};
+use lbcore::net::{Addr, FlowHash, FlowKey, Protocol, ServiceKey};
 use lbcore::sched::{Kind, Ring};
 use lbcore::service::{Member, Service, ServiceTable, WhyNot};
 use std::net::SocketAddr;
@@ -31,6 +33,17 @@ impl Reconciler {
             client_port: client.port(),
             service,
         };
+        let asked = Asked {
+            protocol,
+            client,
+            vip,
+            key,
+        };
+        if let Some((at, of)) = table.service(&service)
+            && of.mode == Mode::Tproxy
+        {
+            return self.explain_dialled(&asked, at, &table);
+        }
         let known = self.live.flows.lookup(table.key.flow(&key)).is_some();
         let transport = match (protocol, known) {
             (Protocol::Udp, _) => Transport::Udp,
@@ -46,12 +59,6 @@ impl Reconciler {
             flood: false,
         };
         let decision = decide_subject(&Subject::Flow { key, transport }, &view, clock::now());
-        let asked = Asked {
-            protocol,
-            client,
-            vip,
-            key,
-        };
         self.put_in_words(&asked, &decision, &table)
     }
 
@@ -61,23 +68,7 @@ impl Reconciler {
         decision: &Decision,
         table: &ServiceTable,
     ) -> ExplainView {
-        let mut view = ExplainView {
-            protocol: asked.protocol,
-            client: asked.client,
-            vip: asked.vip,
-            service: None,
-            scheduler: None,
-            flow: FlowFound::NotTracked,
-            hash: None,
-            ring_slot: None,
-            candidates: Vec::new(),
-            real: None,
-            mac: None,
-            interface: None,
-            verdict: Word::Pass,
-            drop_reason: None,
-            steps: Vec::new(),
-        };
+        let mut view = asked.unanswered();
         let Some(service) = decision.service.map(|i| &table.services[i]) else {
             view.steps.push(format!(
                 "no service has {}/{}: passed to this host",
@@ -85,19 +76,7 @@ impl Reconciler {
             ));
             return view;
         };
-        view.service = Some(service.name.to_string());
-        view.scheduler = Some(service.kind.to_string());
-        view.steps.push(format!(
-            "{}/{} is service {} ({})",
-            asked.vip, asked.protocol, service.name, service.state
-        ));
-        let hash = decision.hash.unwrap_or_else(|| table.key.flow(&asked.key));
-        view.hash = Some(format!("{:016x}", hash.0));
-        let ring_hash = match service.kind {
-            Kind::Sh => table.key.source(&asked.key.client),
-            _ => hash,
-        };
-        view.ring_slot = service.ring.as_ref().map(|_| Ring::slot(ring_hash) as u32);
+        asked.found(service, decision.hash, table, &mut view);
         let (found, words) = met(decision, service, table);
         view.flow = found;
         view.steps.push(words);
@@ -112,6 +91,7 @@ impl Reconciler {
             .map(|m| CandidateView {
                 name: m.name.clone(),
                 address: m.address,
+                port: m.port,
                 state: m.state,
                 weight: u32::from(m.effective_weight),
                 flows: u64::from(self.live.loads.flows(m.id)),
@@ -154,6 +134,54 @@ struct Asked {
     client: SocketAddr,
     vip: SocketAddr,
     key: FlowKey,
+}
+
+impl Asked {
+    /// The view before anything is known.
+    fn unanswered(&self) -> ExplainView {
+        ExplainView {
+            protocol: self.protocol,
+            client: self.client,
+            vip: self.vip,
+            service: None,
+            scheduler: None,
+            flow: FlowFound::NotTracked,
+            hash: None,
+            ring_slot: None,
+            candidates: Vec::new(),
+            real: None,
+            mac: None,
+            interface: None,
+            server: None,
+            source: None,
+            verdict: Word::Pass,
+            drop_reason: None,
+            steps: Vec::new(),
+        }
+    }
+
+    /// The service, and where the flow's hash falls.
+    fn found(
+        &self,
+        service: &Service,
+        hash: Option<FlowHash>,
+        table: &ServiceTable,
+        view: &mut ExplainView,
+    ) {
+        view.service = Some(service.name.to_string());
+        view.scheduler = Some(service.kind.to_string());
+        view.steps.push(format!(
+            "{}/{} is service {} ({})",
+            self.vip, self.protocol, service.name, service.state
+        ));
+        let hash = hash.unwrap_or_else(|| table.key.flow(&self.key));
+        view.hash = Some(format!("{:016x}", hash.0));
+        let ring_hash = match service.kind {
+            Kind::Sh => table.key.source(&self.key.client),
+            _ => hash,
+        };
+        view.ring_slot = service.ring.as_ref().map(|_| Ring::slot(ring_hash) as u32);
+    }
 }
 
 fn met(decision: &Decision, service: &Service, table: &ServiceTable) -> (FlowFound, String) {

@@ -1,7 +1,9 @@
 //! Start and stop order, and the single writer.
 
 mod answers;
+mod doctor;
 mod explain;
+mod flows;
 mod notify;
 mod persist;
 mod plans;

@@ -4,18 +4,22 @@ mod service;
 mod vip;
 
 use super::reconciler::Reconciler;
-use crate::control::{MetricsView, metrics::Transitions};
+use crate::control::MetricsView;
+use crate::control::metrics::{Connects, Datagrams, Transitions};
+use crate::live::datagrams::{DatagramDrop, Way, WayCounts};
+use crate::live::proxy::ConnectTimes;
 use crate::live::{FrameTotals, WorkerState};
 use lbcore::api::{
     DriftView, EngineView, FramesView, InterfaceView, LastReload, StatusView, Timestamp,
 };
-use lbcore::config::Announce;
+use lbcore::config::{self, Announce, Mode};
 use lbcore::flow::Eviction;
 use lbcore::id::RealId;
+use lbcore::net::Protocol;
 use lbcore::service::{ServiceState, ServiceTable};
 use lbcore::vip::Hold;
 use service::state_reason;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 impl Reconciler {
@@ -251,6 +255,65 @@ impl Reconciler {
             evictions,
             restored: self.tallies.restored.clone(),
             transitions: self.tallies.transitions.iter().filter_map(of).collect(),
+            datagrams: self.datagrams(),
+            connects: self.connects(&table),
         }
+    }
+
+    /// Proxied datagrams, if there can be any.
+    fn datagrams(&self) -> Vec<Datagrams> {
+        let proxied = |s: &config::Service| s.mode == Mode::Tproxy && s.protocol == Protocol::Udp;
+        if !self.world.services().any(proxied) {
+            return Vec::new();
+        }
+        let of = |(direction, way): (&'static str, Way)| {
+            let sum = |count: &dyn Fn(&WayCounts) -> u64| {
+                let workers = self.live.proxies().iter();
+                workers.map(|w| count(w.datagrams.of(way))).sum::<u64>()
+            };
+            let drops = DatagramDrop::ALL.iter();
+            Datagrams {
+                direction,
+                received: sum(&|c| c.received.get()),
+                sent: sum(&|c| c.sent.get()),
+                lost: sum(&|c| c.lost.get()),
+                drops: drops
+                    .map(|why| (why.word().to_owned(), sum(&|c| c.drops(*why).get())))
+                    .collect(),
+            }
+        };
+        [("in", Way::ToReal), ("out", Way::ToClient)].map(of).into()
+    }
+
+    /// How long reals took to accept, in the order of their names: of two with one name (one of
+    /// them removed) only one may be told.
+    fn connects(&self, table: &ServiceTable) -> Vec<Connects> {
+        let mut by_real: HashMap<RealId, ConnectTimes> = HashMap::new();
+        for worker in self.live.proxies() {
+            for (real, times) in worker.connects() {
+                by_real.entry(real).or_default().merge(&times);
+            }
+        }
+        let mut by_name = BTreeMap::new();
+        for (id, times) in by_real {
+            if let Some((service, member)) = table.member(id) {
+                let name = (
+                    service.name.to_string(),
+                    member.lingering,
+                    member.name.clone(),
+                );
+                by_name.insert(name, times);
+            }
+        }
+        let mut told = BTreeSet::new();
+        let one = |((service, _, real), times): ((String, bool, String), ConnectTimes)| {
+            let new = told.insert((service.clone(), real.clone()));
+            new.then_some(Connects {
+                service,
+                real,
+                times,
+            })
+        };
+        by_name.into_iter().filter_map(one).collect()
     }
 }

@@ -8,7 +8,7 @@ mod worker;
 
 pub use datagrams::{DatagramDrop, Way};
 pub use event::Event;
-pub use proxy::{Outcome, ProxyShared};
+pub use proxy::{Outcome, ProxyShared, ProxyTally};
 pub use worker::{WorkerShared, WorkerState};
 
 use arc_swap::ArcSwap;

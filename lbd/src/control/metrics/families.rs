@@ -4,7 +4,8 @@
 use super::MetricsView;
 use super::family::{Family, Kind, Samples};
 use super::process;
-use lbcore::api::{RealState, RealView, ServiceState, VipState};
+use crate::live::proxy::CONNECT_BUCKETS;
+use lbcore::api::{ProxyView, RealState, RealView, ServiceState, VipState};
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -90,9 +91,15 @@ families! {
         services!(x => x.flows);
     Counter "lbd_service_new_flows_total", "Flows the service has got.",
         services!(x => x.new_flows);
-    Counter "lbd_service_packets_total", "Packets clients sent to the service.",
-        services!(x => x.packets);
-    Counter "lbd_service_bytes_total", "Bytes clients sent to the service, IP headers included.",
+    Counter "lbd_service_packets_total",
+        "Packets clients sent to the service; not known of proxied tcp.",
+        |v, s| for x in &v.status.services {
+            if let Some(packets) = x.packets {
+                s.count(&[("service", &x.name)], packets);
+            }
+        };
+    Counter "lbd_service_bytes_total",
+        "Bytes clients sent to the service, IP headers included; of proxied tcp the payload.",
         services!(x => x.bytes);
 
     Gauge "lbd_real_up", "1 while the real server is up, or is unchecked and taken as up.",
@@ -115,10 +122,13 @@ families! {
         reals!(x => x.flows);
     Counter "lbd_real_new_flows_total", "Flows the real server has got.",
         reals!(x => x.new_flows);
-    Counter "lbd_real_packets_total", "Packets clients sent that went to the real server.",
-        reals!(x => x.packets);
+    Counter "lbd_real_packets_total",
+        "Packets clients sent that went to the real server; not known of proxied tcp.",
+        |v, s| each_real(v, |service, x| if let Some(packets) = x.packets {
+            s.count(&[("service", service), ("real", &x.name)], packets);
+        });
     Counter "lbd_real_bytes_total",
-        "Bytes clients sent that went to the real server, IP headers included.",
+        "Bytes clients sent that went to the real server, IP headers included; of proxied tcp the payload.",
         reals!(x => x.bytes);
     Counter "lbd_real_transitions_total", "How often the real server came into a state.",
         |v, s| for t in &v.transitions {
@@ -146,6 +156,46 @@ families! {
         |v, s| s.count(&[], v.status.flow_capacity);
     Counter "lbd_flow_evictions_total", "Flows forgotten before their time, by reason.",
         |v, s| by_label(s, "reason", &v.evictions);
+
+    Gauge "lbd_proxy_connections", "Proxied connections and udp sessions now.",
+        |v, s| each_proxy(v, |service, x| s.count(&[("service", service)], x.connections));
+    Counter "lbd_proxy_connections_total",
+        "Proxied connections and udp sessions that ended, by how.",
+        |v, s| each_proxy(v, |service, x| for (result, count) in &x.results {
+            s.count(&[("service", service), ("result", result)], *count);
+        });
+    Counter "lbd_proxy_bytes_total",
+        "Payload bytes proxied: in is from clients to real servers, out is the way back.",
+        |v, s| each_proxy(v, |service, x| {
+            s.count(&[("service", service), ("direction", "in")], x.bytes_in);
+            s.count(&[("service", service), ("direction", "out")], x.bytes_out);
+        });
+    Counter "lbd_proxy_datagrams_received_total",
+        "Proxied datagrams received: sent and dropped ones together.",
+        |v, s| for d in &v.datagrams {
+            s.count(&[("direction", d.direction)], d.received);
+        };
+    Counter "lbd_proxy_datagrams_sent_total", "Proxied datagrams sent on.",
+        |v, s| for d in &v.datagrams {
+            s.count(&[("direction", d.direction)], d.sent);
+        };
+    Counter "lbd_proxy_datagram_drops_total", "Proxied datagrams dropped, by reason.",
+        |v, s| for d in &v.datagrams {
+            for (reason, count) in &d.drops {
+                s.count(&[("direction", d.direction), ("reason", reason)], *count);
+            }
+        };
+    Counter "lbd_proxy_datagrams_lost_total",
+        "Datagrams lost before lbd saw them, because a socket's receive queue was full.",
+        |v, s| for d in &v.datagrams {
+            s.count(&[("direction", d.direction)], d.lost);
+        };
+    Histogram "lbd_proxy_connect_duration_seconds",
+        "How long real servers took to accept a proxied connection.",
+        |v, s| for c in &v.connects {
+            let labels = [("service", c.service.as_str()), ("real", c.real.as_str())];
+            s.histogram(&labels, &CONNECT_BUCKETS, &c.times.buckets, c.times.count, c.times.sum);
+        };
 
     Gauge "lbd_vip_announced",
         "1 while this host answers for the VIP: lbd announces it, or the host owns it.",
@@ -184,6 +234,15 @@ fn each_real(view: &MetricsView, mut each: impl FnMut(&str, &RealView)) {
             if names.insert(real.name.as_str()) {
                 each(&service.name, real);
             }
+        }
+    }
+}
+
+/// Calls `each` with the service's name and how it is proxied.
+fn each_proxy(view: &MetricsView, mut each: impl FnMut(&str, &ProxyView)) {
+    for service in &view.status.services {
+        if let Some(proxy) = &service.proxy {
+            each(&service.name, proxy);
         }
     }
 }

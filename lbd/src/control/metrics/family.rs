@@ -1,7 +1,9 @@
 //! One metric: its name, what it means, and where its samples come from.
 
 use super::MetricsView;
-use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::{
+    Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
+};
 
 /// One row of the table in [`super::families`].
 pub struct Family {
@@ -22,6 +24,8 @@ pub enum Kind {
     Counter,
     /// It goes up and down.
     Gauge,
+    /// How often a value fell below each bound.
+    Histogram,
 }
 
 /// Collects the samples of one metric.
@@ -33,13 +37,7 @@ pub struct Samples {
 impl Samples {
     /// One sample. The encoder escapes label values.
     pub fn push(&mut self, labels: &[(&str, &str)], value: f64) {
-        let labels = labels.iter().map(|&(name, value)| {
-            let mut pair = LabelPair::default();
-            pair.set_name(name.into());
-            pair.set_value(value.into());
-            pair
-        });
-        let mut metric = Metric::from_label(labels.collect());
+        let mut metric = labelled(labels);
         match self.kind {
             Kind::Counter => {
                 let mut counter = Counter::default();
@@ -51,7 +49,36 @@ impl Samples {
                 gauge.set_value(value);
                 metric.set_gauge(gauge);
             }
+            // It has no single value: [`Samples::histogram`] is how it is told.
+            Kind::Histogram => return,
         }
+        self.metrics.push(metric);
+    }
+
+    /// One histogram: upper `bounds` with how many values fell in each bucket (not cumulated), then
+    /// all values and their sum.
+    pub fn histogram(
+        &mut self,
+        labels: &[(&str, &str)],
+        bounds: &[f64],
+        buckets: &[u64],
+        count: u64,
+        sum: f64,
+    ) {
+        let mut below = 0;
+        let buckets = bounds.iter().zip(buckets).map(|(bound, n)| {
+            below += n;
+            let mut bucket = Bucket::default();
+            bucket.set_upper_bound(*bound);
+            bucket.set_cumulative_count(below);
+            bucket
+        });
+        let mut histogram = Histogram::default();
+        histogram.set_bucket(buckets.collect());
+        histogram.set_sample_count(count);
+        histogram.set_sample_sum(sum);
+        let mut metric = labelled(labels);
+        metric.set_histogram(histogram);
         self.metrics.push(metric);
     }
 
@@ -65,6 +92,16 @@ impl Samples {
     pub fn flag(&mut self, labels: &[(&str, &str)], value: bool) {
         self.count(labels, u64::from(value));
     }
+}
+
+fn labelled(labels: &[(&str, &str)]) -> Metric {
+    let labels = labels.iter().map(|&(name, value)| {
+        let mut pair = LabelPair::default();
+        pair.set_name(name.into());
+        pair.set_value(value.into());
+        pair
+    });
+    Metric::from_label(labels.collect())
 }
 
 impl Family {
@@ -84,6 +121,7 @@ impl Family {
         family.set_field_type(match self.kind {
             Kind::Counter => MetricType::COUNTER,
             Kind::Gauge => MetricType::GAUGE,
+            Kind::Histogram => MetricType::HISTOGRAM,
         });
         family.set_metric(samples.metrics);
         Some(family)

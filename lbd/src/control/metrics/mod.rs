@@ -9,6 +9,7 @@ pub mod server;
 pub use page::render;
 pub use server::run;
 
+use crate::live::proxy::ConnectTimes;
 use lbcore::api::StatusView;
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -33,6 +34,36 @@ pub struct MetricsView {
     pub restored: BTreeMap<String, u64>,
     /// How often reals came into each state.
     pub transitions: Vec<Transitions>,
+    /// Proxied datagrams by direction; empty without udp services in mode tproxy.
+    pub datagrams: Vec<Datagrams>,
+    /// How long reals of tproxy services took to accept.
+    pub connects: Vec<Connects>,
+}
+
+/// Proxied datagrams one way: received is sent and dropped together.
+#[derive(Clone, Debug)]
+pub struct Datagrams {
+    /// `in`: from clients to reals; `out`: the way back.
+    pub direction: &'static str,
+    /// Read from sockets.
+    pub received: u64,
+    /// Taken by the kernel to send.
+    pub sent: u64,
+    /// Lost before lbd saw them, because a receive queue was full; never received.
+    pub lost: u64,
+    /// Dropped, by reason.
+    pub drops: BTreeMap<String, u64>,
+}
+
+/// How long one real took to accept connections.
+#[derive(Clone, Debug)]
+pub struct Connects {
+    /// Name of the service.
+    pub service: String,
+    /// Name of the real.
+    pub real: String,
+    /// How long.
+    pub times: ConnectTimes,
 }
 
 /// How often one real came into each state.

@@ -27,6 +27,8 @@ fn view() -> MetricsView {
             real: "rs2".into(),
             to: [("up", 1), ("down", 2)].into(),
         }],
+        datagrams: Vec::new(),
+        connects: Vec::new(),
     }
 }
 

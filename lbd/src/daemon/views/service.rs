@@ -2,8 +2,11 @@
 
 use crate::daemon::reconciler::Reconciler;
 use crate::live::event::HealthState;
-use lbcore::api::{CheckView, RealView, ServiceView, Timestamp};
-use lbcore::config::{self, Admin};
+use crate::live::{Outcome, ProxyTally};
+use lbcore::api::{CheckView, DialView, ProxyView, RealView, ServiceView, Timestamp};
+use lbcore::config::{self, Admin, Mode};
+use lbcore::id::ServiceId;
+use lbcore::net::Protocol;
 use lbcore::service::{Member, RealState, Service, ServiceTable, Serving};
 use std::net::SocketAddr;
 
@@ -48,11 +51,39 @@ impl Reconciler {
             checks: config.checks.iter().map(check_words).collect(),
             min_healthy: config.min_healthy,
             sorry: config.sorry,
+            proxy: (config.mode == Mode::Tproxy).then(|| self.proxy_view(config, service.id)),
             flows: reals.iter().map(|r| r.flows).sum(),
             new_flows: totals.new_flows,
-            packets: totals.packets,
+            packets: packets_known(config).then_some(totals.packets),
             bytes: totals.bytes,
             reals,
+        }
+    }
+
+    /// How a tproxy service is proxied, and what became of its connections.
+    fn proxy_view(&self, config: &config::Service, id: ServiceId) -> ProxyView {
+        let sum = |of: &dyn Fn(&ProxyTally) -> u64| {
+            let workers = self.live.proxies().iter();
+            workers.map(|w| of(w.service(id))).sum::<u64>()
+        };
+        let proxy = &config.proxy;
+        ProxyView {
+            source: proxy.source.word().to_owned(),
+            send_proxy: proxy.send_proxy.word().to_owned(),
+            accept_proxy: proxy.accept_proxy,
+            trusted_sources: proxy.trusted_sources.clone(),
+            connect_timeout_ms: u64::try_from(proxy.connect_timeout.as_millis())
+                .unwrap_or(u64::MAX),
+            retries: proxy.retries,
+            max_connections: proxy.max_connections,
+            max_connections_per_source: proxy.max_connections_per_source,
+            connections: sum(&ProxyTally::open),
+            results: Outcome::ALL
+                .iter()
+                .map(|how| (how.word().to_owned(), sum(&|t| t.ended(*how).get())))
+                .collect(),
+            bytes_in: sum(&|t| t.to_real.get()),
+            bytes_out: sum(&|t| t.to_client.get()),
         }
     }
 
@@ -102,6 +133,10 @@ impl Reconciler {
             state: member.state,
             reason: reason(member, &checks),
             since: Timestamp(facts.map_or(self.started, |f| f.since)),
+            dial: (service.mode == Mode::Tproxy).then(|| DialView {
+                port: member.port,
+                max_connections: table.real(member.id).map_or(0, |r| r.dial.max_connections),
+            }),
             mac: path.map(|p| p.dst.to_string()),
             interface: path
                 .and_then(|p| table.interface(p.ifindex))
@@ -110,10 +145,15 @@ impl Reconciler {
             flows: u64::from(self.live.loads.flows(member.id)),
             active_flows: u64::from(self.live.loads.active(member.id)),
             new_flows: totals.new_flows,
-            packets: totals.packets,
+            packets: packets_known(service).then_some(totals.packets),
             bytes: totals.bytes,
         }
     }
+}
+
+/// Whether we see the packets, and not only what was in them.
+fn packets_known(service: &config::Service) -> bool {
+    service.mode == Mode::Dr || service.protocol == Protocol::Udp
 }
 
 /// Why the service is in its state, in words.
@@ -132,6 +172,10 @@ pub(super) fn state_reason(service: &Service) -> String {
             )
         }
         Serving::Nobody if all == 0 => "it has no reals".to_owned(),
+        Serving::Nobody if service.mode == Mode::Tproxy => {
+            "no real may serve, clients are refused (no_real): see why in the reals' reasons"
+                .to_owned()
+        }
         Serving::Nobody => {
             "no real may serve, new flows are dropped (no_real): see why in the reals' reasons"
                 .to_owned()

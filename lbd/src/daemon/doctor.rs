@@ -1,0 +1,151 @@
+//! What the doctor needs to know, gathered for its visit.
+
+use super::plans;
+use super::reconciler::Reconciler;
+use crate::doctor::{self, Busiest, DoctorPlan, Patient};
+use crate::live::Outcome;
+use crate::proxy::{ConnectionRow, ListAsk, Proxy};
+use lbcore::api::{ApiError, ErrorCode, MAX_FLOWS_LISTED, Response};
+use lbcore::config::{Mode, Source};
+use lbcore::id::{RealId, ServiceId};
+use lbcore::service::{RealState, Service, ServiceTable};
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+use tokio::sync::{Semaphore, oneshot};
+
+/// One visit at a time: each dials every real.
+static VISITS: Semaphore = Semaphore::const_new(1);
+
+/// Clients whose addresses may be borrowed: of both families, and not all on some real's network.
+const CLIENTS_KNOWN: usize = 64;
+
+/// A proxy worker that is stuck shall not keep the doctor away.
+const WORKERS_ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+impl Reconciler {
+    /// Sends the doctor, who answers when done.
+    pub(super) fn doctor(
+        &self,
+        client: Option<IpAddr>,
+        reply: oneshot::Sender<Result<Response, ApiError>>,
+    ) {
+        let Ok(visit) = VISITS.try_acquire() else {
+            let error = ApiError::new(ErrorCode::Unavailable, "the doctor is here already");
+            let _ = reply.send(Err(error.hint("ask again in some seconds")));
+            return;
+        };
+        let table = self.live.table();
+        let mut plan = self.doctor_plan(client, &table);
+        let proxy = self.proxy.clone();
+        tokio::spawn(async move {
+            let rows = connections(proxy.as_deref()).await;
+            plan.seen = seen(&rows);
+            plan.busiest = busier(plan.busiest, busiest(&rows, &table));
+            let view = doctor::examine(plan).await;
+            let _ = reply.send(Ok(Response::Doctor(Box::new(view))));
+            drop(visit);
+        });
+    }
+
+    fn doctor_plan(&self, client: Option<IpAddr>, table: &ServiceTable) -> DoctorPlan {
+        let proxied = || table.services.iter().filter(|s| s.mode == Mode::Tproxy);
+        let no_ports = |id: ServiceId| {
+            let workers = self.live.proxies().iter();
+            let counts = workers.map(|w| w.service(id).ended(Outcome::NoPorts).get());
+            counts.sum::<u64>()
+        };
+        // From our own address, all connections to a real share its ports.
+        let ours = proxied().filter(|s| s.proxy.source == Source::OwnAddress);
+        let ours = ours.flat_map(|s| s.members.iter().map(move |m| (s, m)));
+        let busiest = ours.map(|(service, member)| Busiest {
+            real: format!("{}/{}", service.name, member.name),
+            connections: u64::from(self.live.loads.flows(member.id)),
+        });
+        DoctorPlan {
+            reals: proxied().flat_map(patients).collect(),
+            vips: proxied()
+                .flat_map(|s| s.keys.iter().map(|k| k.vip.ip()))
+                .collect(),
+            intercept: plans::intercept(&self.world),
+            restored: ["nft", "rule", "route"]
+                .iter()
+                .filter_map(|kind| self.tallies.restored.get(*kind))
+                .sum(),
+            trouble: self.proxy_trouble(),
+            client,
+            seen: Vec::new(),
+            no_ports: proxied().map(|s| no_ports(s.id)).sum(),
+            busiest: busiest.max_by_key(|b| b.connections),
+            links: self.live.links(),
+        }
+    }
+}
+
+fn patients(service: &Service) -> Vec<Patient> {
+    let Some(key) = service.keys.first() else {
+        return Vec::new();
+    };
+    let members = service.members.iter().filter(|m| !m.lingering);
+    members
+        .map(|m| Patient {
+            name: format!("{}/{}", service.name, m.name),
+            protocol: key.protocol,
+            at: SocketAddr::new(m.address, m.port.unwrap_or(key.port)),
+            borrowed: service.proxy.source == Source::Client,
+            disabled: m.state == RealState::Disabled,
+        })
+        .collect()
+}
+
+/// What the proxy has open, as far as one listing goes.
+async fn connections(proxy: Option<&Proxy>) -> Vec<ConnectionRow> {
+    let Some(proxy) = proxy else {
+        return Vec::new();
+    };
+    let ask = ListAsk {
+        service: None,
+        real: None,
+        client: None,
+        limit: MAX_FLOWS_LISTED,
+    };
+    tokio::time::timeout(WORKERS_ANSWER_WITHIN, proxy.list(&ask))
+        .await
+        .unwrap_or_default()
+}
+
+/// The clients of these connections, the latest first.
+fn seen(rows: &[ConnectionRow]) -> Vec<IpAddr> {
+    let mut by_age: Vec<(Duration, IpAddr)> =
+        rows.iter().map(|row| (row.age, row.client.ip())).collect();
+    by_age.sort_unstable();
+    let mut known = HashSet::new();
+    let clients = by_age.into_iter().map(|(_, client)| client);
+    clients
+        .filter(|client| known.insert(*client))
+        .take(CLIENTS_KNOWN)
+        .collect()
+}
+
+/// The client and real with the most connections between them, where clients' addresses are used.
+fn busiest(rows: &[ConnectionRow], table: &ServiceTable) -> Option<Busiest> {
+    let mut pairs: HashMap<(IpAddr, RealId), u64> = HashMap::new();
+    for row in rows {
+        if let Some(real) = row.real {
+            *pairs.entry((row.client.ip(), real)).or_default() += 1;
+        }
+    }
+    let of = |((_, real), connections): ((IpAddr, RealId), u64)| {
+        let (service, member) = table.member(real)?;
+        (service.proxy.source == Source::Client).then(|| Busiest {
+            real: format!("{}/{}", service.name, member.name),
+            connections,
+        })
+    };
+    let pairs = pairs.into_iter().filter_map(of);
+    pairs.max_by_key(|b| b.connections)
+}
+
+fn busier(one: Option<Busiest>, other: Option<Busiest>) -> Option<Busiest> {
+    one.into_iter().chain(other).max_by_key(|b| b.connections)
+}

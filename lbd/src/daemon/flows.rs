@@ -1,0 +1,180 @@
+//! `flows`: what the flow table remembers, and what the proxy has open.
+
+use super::reconciler::Reconciler;
+use crate::proxy::{ConnectionRow, ListAsk, Proxy};
+use crate::sys::clock;
+use lbcore::api::{ApiError, ErrorCode, FlowFilter, FlowView, FlowsView, Response};
+use lbcore::config::Mode;
+use lbcore::id::{RealId, ServiceId};
+use lbcore::net::FlowKey;
+use lbcore::service::ServiceTable;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Proxy workers answer between two turns: within milliseconds, if they live.
+const WORKERS_ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+impl Reconciler {
+    /// Answers with the flows that fit, remembered ones first.
+    pub(super) fn flows(
+        &self,
+        filter: FlowFilter,
+        reply: oneshot::Sender<Result<Response, ApiError>>,
+    ) {
+        let remembered = match self.remembered(&filter) {
+            Ok(remembered) => remembered,
+            Err(error) => {
+                let _ = reply.send(Err(error));
+                return;
+            }
+        };
+        let (table, bound) = (self.live.table(), filter.bound());
+        let asks = asks(&filter, remembered.service, &table);
+        let proxy = self.proxy.clone();
+        let mut view = remembered.view;
+        tokio::spawn(async move {
+            let listed = match proxy {
+                Some(proxy) => {
+                    let listing = list(&proxy, asks, &table, bound, &mut view);
+                    tokio::time::timeout(WORKERS_ANSWER_WITHIN, listing).await
+                }
+                None => Ok(()),
+            };
+            let _ = reply.send(match listed {
+                Ok(()) => Ok(Response::Flows(view)),
+                Err(_) => Err(ApiError::new(
+                    ErrorCode::Timeout,
+                    format!("the proxy workers did not answer within {WORKERS_ANSWER_WITHIN:?}"),
+                )),
+            });
+        });
+    }
+
+    fn remembered(&self, filter: &FlowFilter) -> Result<Remembered, ApiError> {
+        let table = self.live.table();
+        let service = match &filter.service {
+            Some(wanted) => Some(self.find_config(wanted)?.name.clone()),
+            None => None,
+        };
+        let id = |name: &String| {
+            table
+                .services
+                .iter()
+                .find(|s| *s.name == **name)
+                .map(|s| s.id)
+        };
+        let service = service.as_ref().and_then(id);
+        let (now, bound) = (clock::now(), filter.bound());
+        let mut flows = Vec::new();
+        let mut truncated = false;
+        self.live.flows.for_each(|key: FlowKey, entry, _created| {
+            let Some((of, member)) = table.member(entry.real) else {
+                return;
+            };
+            let wanted = table.real_of(&entry).is_some()
+                && service.is_none_or(|id| id == of.id)
+                && filter
+                    .real
+                    .as_ref()
+                    .is_none_or(|r| r.matches(&member.name, member.address, key.service.port))
+                && filter
+                    .client
+                    .as_ref()
+                    .is_none_or(|p| p.contains(key.client.ip()));
+            if !wanted {
+                return;
+            }
+            if flows.len() >= bound {
+                truncated = true;
+                return;
+            }
+            flows.push(FlowView {
+                service: of.name.to_string(),
+                real: member.name.clone(),
+                protocol: key.service.protocol,
+                client: SocketAddr::new(key.client.ip(), key.client_port),
+                vip: SocketAddr::new(key.service.vip.ip(), key.service.port),
+                state: entry.state.word().to_owned(),
+                idle_ms: entry.idle_ms(now),
+                server: None,
+                bytes_in: None,
+                bytes_out: None,
+                age_ms: None,
+            });
+        });
+        Ok(Remembered {
+            view: FlowsView { flows, truncated },
+            service,
+        })
+    }
+}
+
+/// What the flow table has, and of which service it was asked.
+struct Remembered {
+    view: FlowsView,
+    service: Option<ServiceId>,
+}
+
+/// What to ask the proxy: once for each real that is meant, or once for all.
+fn asks(filter: &FlowFilter, service: Option<ServiceId>, table: &ServiceTable) -> Vec<ListAsk> {
+    let ask = |real: Option<RealId>| ListAsk {
+        service,
+        real,
+        client: filter.client,
+        limit: 0,
+    };
+    let Some(wanted) = &filter.real else {
+        return vec![ask(None)];
+    };
+    let services = table.services.iter();
+    let services = services.filter(|s| s.mode == Mode::Tproxy);
+    let services = services.filter(|s| service.is_none_or(|id| id == s.id));
+    let meant = services.flat_map(|s| {
+        s.members.iter().filter(move |m| {
+            let mut ports = s.keys.iter().map(|k| m.port.unwrap_or(k.port));
+            ports.any(|port| wanted.matches(&m.name, m.address, port))
+        })
+    });
+    meant.map(|m| ask(Some(m.id))).collect()
+}
+
+/// Adds what the proxy has, as far as `bound` leaves room.
+async fn list(
+    proxy: &Arc<Proxy>,
+    asks: Vec<ListAsk>,
+    table: &ServiceTable,
+    bound: usize,
+    view: &mut FlowsView,
+) {
+    for ask in asks {
+        let room = bound.saturating_sub(view.flows.len());
+        // One more than there is room for tells whether there are more.
+        let limit = room + 1;
+        let mut rows = proxy.list(&ListAsk { limit, ..ask }).await;
+        view.truncated |= rows.len() > room;
+        rows.truncate(room);
+        let rows = rows.into_iter();
+        view.flows.extend(rows.filter_map(|row| shown(row, table)));
+    }
+}
+
+fn shown(row: ConnectionRow, table: &ServiceTable) -> Option<FlowView> {
+    let service = table.services.iter().find(|s| s.id == row.service)?;
+    let real = row.real.and_then(|id| table.member(id));
+    let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+    Some(FlowView {
+        service: service.name.to_string(),
+        real: real.map(|(_, m)| m.name.clone()).unwrap_or_default(),
+        protocol: row.vip.protocol,
+        client: row.client,
+        vip: SocketAddr::new(row.vip.vip.ip(), row.vip.port),
+        state: row.state.to_owned(),
+        idle_ms: ms(row.idle),
+        server: row.server,
+        bytes_in: Some(row.bytes_in),
+        bytes_out: Some(row.bytes_out),
+        age_ms: Some(ms(row.age)),
+    })
+}

@@ -1,0 +1,132 @@
+//! The doctor: what is wrong with this host, the network and the reals of proxied services, each
+//! finding with why it matters and what mends it.
+//!
+//! It reads, asks the kernel, and dials reals; it changes nothing. [`host`] reads facts, [`judge`]
+//! makes findings of them, [`return_path`] dials.
+
+mod host;
+mod judge;
+mod return_path;
+
+use crate::intercept::{self, InterceptPlan};
+use crate::live::event::Link;
+use crate::sys::capability;
+use lbcore::api::{CheckDone, Checked, DoctorView, FindingView};
+use lbcore::net::Protocol;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// What the doctor is to look at, and what is known already.
+#[derive(Clone, Debug, Default)]
+pub struct DoctorPlan {
+    /// Reals of services in mode tproxy, each (service, real) pair once.
+    pub reals: Vec<Patient>,
+    /// Where clients dial them: of another family than their reals where a PROXY header tells.
+    pub vips: Vec<IpAddr>,
+    /// What is to reach lbd's sockets.
+    pub intercept: InterceptPlan,
+    /// Rules that another tool removed and lbd put back since it started.
+    pub restored: u64,
+    /// What is wrong with listeners and rules, in words, as the rooms themselves say.
+    pub trouble: Vec<String>,
+    /// Dial as if from here, whoever was seen.
+    pub client: Option<IpAddr>,
+    /// Clients seen, the latest first.
+    pub seen: Vec<IpAddr>,
+    /// Connections that ended because no port was left.
+    pub no_ports: u64,
+    /// The most connections one source address has to one real, and which; where it matters.
+    pub busiest: Option<Busiest>,
+    /// This host's interfaces.
+    pub links: Arc<Vec<Link>>,
+}
+
+/// A real to be looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Patient {
+    /// `web/rs1`.
+    pub name: String,
+    /// How it is reached.
+    pub protocol: Protocol,
+    /// Where it is dialled.
+    pub at: SocketAddr,
+    /// It is dialled from clients' addresses.
+    pub borrowed: bool,
+    /// The operator took it out.
+    pub disabled: bool,
+}
+
+/// One source address and one real.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Busiest {
+    /// `web/rs1`.
+    pub real: String,
+    /// Connections between the two.
+    pub connections: u64,
+}
+
+/// What was found and looked at so far.
+#[derive(Debug, Default)]
+struct Report {
+    findings: Vec<FindingView>,
+    checks: Vec<CheckDone>,
+}
+
+impl Report {
+    fn done(&mut self, check: &str, result: Checked, seen: impl Into<String>) {
+        self.checks.push(CheckDone {
+            check: check.to_owned(),
+            result,
+            seen: seen.into(),
+        });
+    }
+
+    fn good(&mut self, check: &str, seen: impl Into<String>) {
+        self.done(check, Checked::Good, seen);
+    }
+
+    fn skipped(&mut self, check: &str, why: impl Into<String>) {
+        self.done(check, Checked::Skipped, why);
+    }
+
+    fn found(&mut self, check: &str, finding: FindingView) {
+        self.done(check, Checked::Found, finding.seen.clone());
+        self.findings.push(finding);
+    }
+}
+
+/// Looks at everything. Takes as long as silent reals make it, some seconds at most.
+pub async fn examine(plan: DoctorPlan) -> DoctorView {
+    let mut report = Report::default();
+    judge::capability(capability::missing(), &mut report);
+    if plan.reals.is_empty() && plan.vips.is_empty() {
+        report.skipped(
+            "proxy",
+            "no service in mode tproxy: nothing more is looked at",
+        );
+        return view(report);
+    }
+    let missing = intercept::check(&plan.intercept).await;
+    let missing = missing.map_err(|error| error.to_string());
+    judge::rules(&missing, plan.restored, &mut report);
+    judge::trouble(&plan.trouble, &mut report);
+    judge::rp_filter(&host::rp_filter(&plan.links), &mut report);
+    let forwarding = host::forwarding();
+    judge::forwarding(&plan, &forwarding, &mut report);
+    judge::ports(&plan, host::port_range(), &mut report);
+    let whole = missing.is_ok_and(|missing| missing.is_empty());
+    return_path::probe(&plan, whole, &mut report).await;
+    view(report)
+}
+
+fn view(mut report: Report) -> DoctorView {
+    report.findings.sort_by_key(|finding| finding.severity);
+    DoctorView {
+        clean: report.findings.iter().all(|f| !f.severity.is_wrong()),
+        findings: report.findings,
+        checks: report.checks,
+    }
+}
+
+#[cfg(test)]
+mod tests;
