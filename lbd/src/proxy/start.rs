@@ -185,7 +185,12 @@ fn follow_reports(shared: &Shared, state: &mut ProxyState) -> bool {
         },
         trouble,
     };
-    let changed = next != *state;
+    // Who waits for a plan waits for this very one, not for one like it.
+    let same_plan = match (&next.in_force, &state.in_force) {
+        (Some(next), Some(before)) => Arc::ptr_eq(next, before),
+        (next, before) => next.is_none() && before.is_none(),
+    };
+    let changed = !same_plan || next.trouble != state.trouble;
     *state = next;
     changed
 }
