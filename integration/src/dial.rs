@@ -5,7 +5,7 @@ use crate::netns::NetnsHandle;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Connects from inside `netns`; reads and writes give up after [`REQUEST_TIMEOUT`].
 ///
@@ -125,6 +125,26 @@ pub fn read_to_end(stream: &mut TcpStream) -> (End, u64) {
             Err(_) => return (End::Open, total),
         }
     }
+}
+
+/// Asks for an echo where there shall be none: how the connection ended instead, and after how long.
+/// `None` when an answer came.
+pub fn refused(netns: &NetnsHandle, target: SocketAddr) -> Option<(End, Duration)> {
+    let start = Instant::now();
+    let end = match dial(netns, target) {
+        Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => End::Reset,
+        Err(error) if is_reset(&error) => End::Reset,
+        Err(_) => End::Open,
+        Ok(mut stream) => {
+            // It may be reset before it is asked.
+            let _ = stream.write_all(b"ECHO\n");
+            match read_to_end(&mut stream) {
+                (end, 0) => end,
+                _ => return None,
+            }
+        }
+    };
+    Some((end, start.elapsed()))
 }
 
 fn is_reset(error: &std::io::Error) -> bool {

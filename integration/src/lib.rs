@@ -9,7 +9,8 @@
 //! | [`real_server`] | `whoami`: says who it is and whom it sees |
 //! | [`ingress`] | nginx and HAProxy as ingress controllers between lbd and `whoami` |
 //! | [`front`] | a balancer in front of lbd: tells clients in PROXY headers, good and bad |
-//! | [`client`], [`dial`], [`long_flows`] | curl and single requests; connections held by hand; thousands of flows that must not break |
+//! | [`client`], [`dial`] | curl and single requests; connections held by hand |
+//! | [`long_flows`], [`storm`], [`crowd`] | thousands of flows that must not break; that end in every way; that take up room |
 //! | [`transfer`], [`pattern`], [`fnv`] | bytes both ways at once; a stream of bytes known by their place; a hash of one |
 //! | [`frames`], [`wire`], [`load`], [`tally`] | frames built byte by byte; a raw socket; a steady rate; exact counting |
 //! | [`stage`] | a network with real servers and lbd, ready |
@@ -19,6 +20,7 @@
 
 pub mod client;
 pub mod conf;
+pub mod crowd;
 pub mod daemon;
 pub mod dial;
 pub mod fnv;
@@ -36,6 +38,7 @@ pub mod real_server;
 pub mod routed;
 pub mod sockets;
 pub mod stage;
+pub mod storm;
 pub mod tally;
 pub mod topology;
 pub mod transfer;

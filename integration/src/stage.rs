@@ -5,9 +5,11 @@ use crate::client::{Identity, curl};
 use crate::conf::{Conf, RealConf, ServiceConf};
 use crate::daemon::Daemon;
 use crate::long_flows::{LongFlows, Transport};
+use crate::netns::NetnsHandle;
 use crate::real_server::{RealServer, Settings};
 use crate::routed::Routed;
 use crate::topology::{Offloads, Switch, VIP, VIP6, real, real6};
+use crate::wait_until;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -168,6 +170,32 @@ impl RoutedStage {
     pub fn flows(&self, count: usize, period: Duration) -> LongFlows {
         let client = self.net.cl.handle();
         LongFlows::start(client, Transport::Tcp, vip(), count, period).assert_opened()
+    }
+
+    /// The client's namespace.
+    pub fn client(&self) -> NetnsHandle {
+        self.net.cl.handle()
+    }
+
+    /// Proxied connections that are open, by the metrics.
+    pub fn open(&self) -> f64 {
+        self.lbd.metrics().value("lbd_proxy_connections", &[])
+    }
+
+    /// Waits until `count` proxied connections are open, by the metrics.
+    ///
+    /// # Panics
+    /// When they are not within `deadline`.
+    pub fn wait_open(&self, count: u32, deadline: Duration) -> Duration {
+        let what = format!("{count} connections are open");
+        wait_until(&what, deadline, || self.open() == f64::from(count))
+    }
+
+    /// Proxied connections that ended with `result`, by the metrics.
+    pub fn ended(&self, result: &str) -> f64 {
+        let labels = [("result", result)];
+        let metrics = self.lbd.metrics();
+        metrics.value("lbd_proxy_connections_total", &labels)
     }
 
     /// Starts (again) the server of real `n`.
