@@ -179,7 +179,13 @@ impl RoutedStage {
 
     /// Proxied connections that are open, by the metrics.
     pub fn open(&self) -> f64 {
-        self.lbd.metrics().value("lbd_proxy_connections", &[])
+        let metrics = self.lbd.metrics();
+        assert!(
+            metrics.has("lbd_proxy_connections", &[]),
+            "{}",
+            metrics.text
+        );
+        metrics.value("lbd_proxy_connections", &[])
     }
 
     /// Waits until `count` proxied connections are open, by the metrics.
