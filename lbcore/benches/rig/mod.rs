@@ -61,6 +61,7 @@ fn table(key: &HashKey) -> ServiceTable {
                     mac,
                 },
                 last: None,
+                ramping_since: None,
                 last_good: false,
             });
         }

@@ -70,6 +70,7 @@ pub(super) const SERVICE: Shape = Shape {
         "dead_grace",
         "drain_timeout",
         "idle_timeout",
+        "slow_start",
         "track",
         "min_healthy",
         "announce",
@@ -79,7 +80,7 @@ pub(super) const SERVICE: Shape = Shape {
         "real",
         "proxy",
     ],
-    later: &[("slow_start", "0s"), ("max_new_flows_per_source", "0")],
+    later: &[("max_new_flows_per_source", "0")],
 };
 
 pub(super) const CHECK: Shape = Shape {

@@ -122,6 +122,8 @@ pub struct Service {
     pub drain_timeout: Duration,
     /// Established TCP flows, or UDP flows, are forgotten after this long without a packet.
     pub idle_timeout: Duration,
+    /// A real that comes back has its whole weight after this long; zero: at once.
+    pub slow_start: Duration,
     /// Whether flows are remembered.
     pub track: Track,
     /// Fewer reals up because checks failed: panic. 0 = never.

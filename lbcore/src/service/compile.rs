@@ -1,6 +1,7 @@
 //! Configuration + health + neighbours + drains + weights -> the next snapshot.
 
 use super::judge::{self, Health, Known, RealState, Rung, Serving, Way};
+use super::ramp::Ramp;
 use super::table::{Dial, FlowFate, Interface, Member, Path, Real, Service, ServiceTable, WhyNot};
 use super::weights;
 use crate::config::{self, Admin, Mode};
@@ -49,6 +50,8 @@ pub struct RealInput {
     pub way: Way,
     /// The state it was last judged to be in, and since when.
     pub last: Option<(RealState, Tick)>,
+    /// Since when it grows back to its weight (slow start).
+    pub ramping_since: Option<Tick>,
     /// Whether it was in the last good set.
     pub last_good: bool,
 }
@@ -191,15 +194,15 @@ fn add_service(
         .collect();
     let (serving, why_not) = judge::ladder(&rungs, config.min_healthy);
 
-    let candidates = candidates(&input.reals, &in_force, &why_not);
+    let ramp = Ramp::new(&input.reals, &states, config.slow_start, inputs.now);
+    let candidates = candidates(&input.reals, &ramp.shares(&in_force), &why_not);
     let (ring, scheduler) = rings.get(input.id, config.scheduler, candidates, inputs.key);
 
     let index = table.services.len();
-    let mut next_change = input.weights_due;
+    let mut next_change = [input.weights_due, ramp.next].into_iter().flatten().min();
     let mut members = Vec::with_capacity(input.reals.len());
-    for (((real, judged), weight), why_not) in
-        input.reals.iter().zip(judged).zip(in_force).zip(why_not)
-    {
+    let known = input.reals.iter().zip(judged).zip(in_force).zip(why_not);
+    for (nth, (((real, judged), weight), why_not)) in known.enumerate() {
         let since = match real.last {
             Some((state, since)) if state == judged.state => since,
             _ => inputs.now,
@@ -227,7 +230,7 @@ fn add_service(
                 max_connections: real.max_connections,
             },
         });
-        members.push(member(real, judged, weight, why_not));
+        members.push(member(real, judged, ramp.shown(nth, weight), why_not));
     }
     let keys: Vec<_> = config.keys().collect();
     for key in &keys {

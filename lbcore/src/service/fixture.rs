@@ -17,6 +17,7 @@ pub struct World {
     pub health: BTreeMap<String, Health>,
     pub ways: BTreeMap<String, Way>,
     pub last: BTreeMap<String, (RealState, Tick)>,
+    pub ramping: BTreeMap<String, Tick>,
     pub last_good: Vec<String>,
     /// Weights that reals give themselves.
     pub says: BTreeMap<String, u16>,
@@ -35,6 +36,7 @@ impl World {
             health: BTreeMap::new(),
             ways: BTreeMap::new(),
             last: BTreeMap::new(),
+            ramping: BTreeMap::new(),
             last_good: Vec::new(),
             says: BTreeMap::new(),
             now: Tick(1_000_000),
@@ -105,6 +107,7 @@ impl World {
             health_reason: "as the test says".to_owned(),
             way: self.ways.get(&real.name).cloned().unwrap_or(known),
             last: self.last.get(&real.name).copied(),
+            ramping_since: self.ramping.get(&real.name).copied(),
             last_good: self.last_good.contains(&real.name),
         }
     }
@@ -155,7 +158,11 @@ impl World {
                 Some((state, since)) if *state == member.state => *since,
                 _ => self.now,
             };
-            self.last.insert(member.name.clone(), (member.state, since));
+            let before = self.last.insert(member.name.clone(), (member.state, since));
+            let began = self.ramping.remove(&member.name);
+            if let Some(since) = super::ramping(before, member.state, began, self.now) {
+                self.ramping.insert(member.name.clone(), since);
+            }
         }
         compiled
     }

@@ -3,12 +3,14 @@
 
 mod compile;
 mod judge;
+mod ramp;
 mod registry;
 mod table;
 mod weights;
 
 pub use compile::{Compiled, Inputs, RealInput, Rings, ServiceInput, compile};
 pub use judge::{Health, RealState, ServiceState, Serving, Way};
+pub use ramp::ramping;
 pub use registry::{Exhausted, Registry};
 pub use table::{Dial, FlowFate, Interface, Member, Path, Real, Service, ServiceTable, WhyNot};
 pub use weights::{SETTLE, Settled};

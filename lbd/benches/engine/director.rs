@@ -73,6 +73,7 @@ fn table(key: &HashKey, ifindex: u32, macs: [u8; 12]) -> ServiceTable {
             mac: MacAddr(a, b, c, d, e, f),
         },
         last: None,
+        ramping_since: None,
         last_good: false,
     }];
     let id = registry.service(&service.name).expect("an id");

@@ -9,7 +9,9 @@ use lbcore::config::{self, Config};
 use lbcore::id::{Epoch, RealId, ServiceId};
 use lbcore::load::Loads;
 use lbcore::net::{HashKey, MacAddr};
-use lbcore::service::{Exhausted, Health, RealState, Registry, ServiceTable, Settled, Way};
+use lbcore::service::{
+    Exhausted, Health, RealState, Registry, ServiceTable, Settled, Way, ramping,
+};
 use lbcore::time::Tick;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -36,6 +38,8 @@ pub struct RealFacts {
     pub initial: Option<HealthState>,
     /// The state it was last judged to be in, and since when.
     pub last: Option<(RealState, Tick)>,
+    /// Since when it grows back to its weight (slow start).
+    pub ramping_since: Option<Tick>,
     /// The same moment on the wall clock, for people.
     pub since: SystemTime,
     /// The name it has, or had before it was removed.
@@ -366,6 +370,7 @@ impl World {
                 let Some(facts) = self.reals.get_mut(&member.id) else {
                     continue;
                 };
+                facts.ramping_since = ramping(facts.last, member.state, facts.ramping_since, now);
                 let before = facts.last.map(|(state, _)| state);
                 if before != Some(member.state) {
                     facts.last = Some((member.state, now));
@@ -467,6 +472,7 @@ impl RealFacts {
             address,
             health: None,
             observed_weight: None,
+            ramping_since: None,
             initial: None,
             last: None,
             since: SystemTime::now(),

@@ -175,6 +175,7 @@ impl Bed {
                     health_reason: String::new(),
                     way: Way::Routed,
                     last: None,
+                    ramping_since: None,
                     last_good: false,
                 }
             });

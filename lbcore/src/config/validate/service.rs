@@ -86,6 +86,7 @@ pub(super) fn service(s: &Section<'_>, claims: &mut Claims) -> Option<Service> {
         dead_grace: s.get_or("dead_grace", seconds(0, HOUR), Duration::from_secs(10)),
         drain_timeout: s.get_or("drain_timeout", seconds(0, 7 * DAY), Duration::ZERO),
         idle_timeout: s.get_or("idle_timeout", seconds(1, 7 * DAY), idle),
+        slow_start: slow_start(s),
         track: track(s, mode, protocol),
         min_healthy,
         announce: s.get_or("announce", |v| words::ANNOUNCE.read(v), Announce::Always),
@@ -157,6 +158,28 @@ fn checks(s: &Section<'_>, reals: &[Real], claims: &mut Claims) -> Vec<Check> {
         .iter()
         .filter_map(|section| check::check(section, reals, claims))
         .collect()
+}
+
+/// `lc` looks at flows alone, so a share cannot grow.
+fn slow_start(s: &Section<'_>) -> Duration {
+    let read = value::duration(Duration::ZERO, HOUR);
+    let Some(slow_start) = s.get("slow_start", read) else {
+        return Duration::ZERO;
+    };
+    let lc = s.has("scheduler")
+        && s.get_or(
+            "scheduler",
+            |v| words::SCHEDULER.read(v),
+            sched::Kind::Maglev,
+        ) == sched::Kind::Lc;
+    if lc && !slow_start.get_ref().is_zero() {
+        let fault =
+            Fault::new("`slow_start` does nothing with scheduler lc, which knows no weights")
+                .help("scheduler = \"wlc\" does");
+        s.faults
+            .warn(slow_start.span(), &s.path_of("slow_start"), fault);
+    }
+    slow_start.into_inner()
 }
 
 /// Flows may go unremembered only where packets stand alone.

@@ -304,6 +304,7 @@ impl Known<'_> {
             health_reason,
             way,
             last: facts.last,
+            ramping_since: facts.ramping_since,
             last_good: self
                 .last_good
                 .get(&service_id)
