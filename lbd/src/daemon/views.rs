@@ -195,6 +195,7 @@ impl Reconciler {
 
     fn warnings(&self, table: &ServiceTable) -> Vec<String> {
         let mut warnings = self.standing_warnings.clone();
+        warnings.extend(self.board.certificate_warnings());
         for worker in self.live.workers() {
             if let WorkerState::Waiting(why) = worker.state() {
                 warnings.push(format!("not receiving on {}: {why}", worker.interface));

@@ -30,6 +30,8 @@ pub struct Found {
     pub words: String,
     /// The weight the real gives itself, where it says so: 0-256.
     pub weight: Option<u16>,
+    /// When the certificate it has shown ends, in seconds since 1970.
+    pub expires: Option<i64>,
 }
 
 impl From<&str> for Found {
@@ -40,8 +42,11 @@ impl From<&str> for Found {
 
 impl From<String> for Found {
     fn from(words: String) -> Self {
-        let weight = None;
-        Found { words, weight }
+        Found {
+            words,
+            weight: None,
+            expires: None,
+        }
     }
 }
 

@@ -4,10 +4,11 @@ use super::{Answer, ProbeError, Target};
 use crate::live::event::HealthState;
 use lbcore::config::Check;
 use lbcore::id::RealId;
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
+use tracing::warn;
 
 /// How a probe counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +64,8 @@ pub struct LastProbe {
     pub at: SystemTime,
     /// How long it took.
     pub took: Duration,
+    /// When the certificate it has seen ends, in seconds since 1970.
+    pub expires: Option<i64>,
 }
 
 /// Written by the probes, read by views and the metrics page; nothing of the packet path comes
@@ -72,6 +75,7 @@ pub struct Board {
     reals: Mutex<HashMap<RealId, Entry>>,
     results: IntCounterVec,
     durations: HistogramVec,
+    certificates: IntGaugeVec,
 }
 
 #[derive(Debug)]
@@ -80,6 +84,12 @@ struct Entry {
     name: String,
     checks: Vec<CheckStatus>,
 }
+
+const DAY: i64 = 24 * 3600;
+
+/// A certificate that ends within this many seconds is told: whoever renews by themselves (ACME
+/// does so 30 days before) has failed by then, and there is time to do it by hand.
+const SOON: i64 = 14 * DAY;
 
 /// Seconds; from a neighbour's answer to the longest sensible timeout.
 const BUCKETS: [f64; 12] = [
@@ -104,12 +114,21 @@ impl Board {
             .buckets(BUCKETS.to_vec()),
             &["service", "real", "check"],
         )?;
+        let certificates = IntGaugeVec::new(
+            Opts::new(
+                "lbd_check_certificate_expiry_timestamp_seconds",
+                "When the certificate that an https check has seen ends, in seconds since 1970.",
+            ),
+            &["service", "real", "check"],
+        )?;
+        registry.register(Box::new(certificates.clone()))?;
         registry.register(Box::new(results.clone()))?;
         registry.register(Box::new(durations.clone()))?;
         Ok(Board {
             reals: Mutex::new(HashMap::new()),
             results,
             durations,
+            certificates,
         })
     }
 
@@ -119,6 +138,29 @@ impl Board {
             .get(&real)
             .map(|entry| entry.checks.clone())
             .unwrap_or_default()
+    }
+
+    /// A sentence for each certificate that ends soon, or has ended.
+    pub fn certificate_warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for Entry {
+            service,
+            name,
+            checks,
+        } in self.reals().values()
+        {
+            for status in checks {
+                let expires = status.last.as_ref().and_then(|last| last.expires);
+                if let Some(expires) = expires.filter(|expires| left(*expires) < SOON) {
+                    let (check, ends) = (&status.check, ends(expires));
+                    warnings.push(format!(
+                        "{service}/{name}: the certificate of its {check} check {ends}"
+                    ));
+                }
+            }
+        }
+        warnings.sort_unstable();
+        warnings
     }
 
     /// Shows `target` with the states of its checks and what is known of their last probes.
@@ -184,8 +226,23 @@ impl Board {
                 .with_label_values(&labels)
                 .observe(answer.took.as_secs_f64());
         }
+        // A handshake that fails shows none: what was seen before still says when it ends.
+        let seen = status.last.as_ref().and_then(|last| last.expires);
+        let shown = answer.outcome.as_ref().ok().and_then(|found| found.expires);
+        if let Some(expires) = shown {
+            self.certificates.with_label_values(&labels).set(expires);
+            if left(expires) < SOON && seen.is_none_or(|seen| left(seen) >= SOON || seen > expires)
+            {
+                warn!(
+                    "{service}/{name}: the certificate of its {} check {}",
+                    status.check,
+                    ends(expires)
+                );
+            }
+        }
         status.state = state;
         status.last = Some(LastProbe {
+            expires: shown.or(seen),
             result,
             reason: answer.reason(),
             at: SystemTime::now(),
@@ -196,6 +253,9 @@ impl Board {
     fn remove_series(&self, [service, real, check]: [&str; 3]) {
         // A series that was never written is not there: nothing to remove, nothing wrong.
         let _ = self.durations.remove_label_values(&[service, real, check]);
+        let _ = self
+            .certificates
+            .remove_label_values(&[service, real, check]);
         for result in CheckResult::ALL {
             let _ = self
                 .results
@@ -206,6 +266,21 @@ impl Board {
     fn reals(&self) -> MutexGuard<'_, HashMap<RealId, Entry>> {
         // Every change is a whole one, so what a panicked thread left is good.
         self.reals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Seconds until then.
+fn left(expires: i64) -> i64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    expires.saturating_sub(now.map_or(0, |now| now.as_secs().cast_signed()))
+}
+
+/// In words: `"ends in 5 days"`.
+fn ends(expires: i64) -> String {
+    match left(expires) {
+        ..=0 => "has expired".to_owned(),
+        left @ ..DAY => format!("ends in {} hours", left / 3600),
+        left => format!("ends in {} days", left / DAY),
     }
 }
 

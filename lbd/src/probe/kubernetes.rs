@@ -14,7 +14,7 @@ pub(super) async fn probe(
     question: &Question,
     check: &KubernetesCheck,
 ) -> Result<Found, ProbeError> {
-    let request = http::bare_request(question, "GET", &check.path, None)?;
+    let request = http::bare_request("GET", &check.path, &http::asked_host(question, 80))?;
     let stream = tcp::connect(question).await?;
     http::exchange(stream, request, |response| judge(response, check)).await
 }
@@ -33,6 +33,7 @@ async fn judge(response: Response<Incoming>, check: &KubernetesCheck) -> Result<
         Verdict::Serves { found, weight } => Ok(Found {
             words: found,
             weight,
+            expires: None,
         }),
         Verdict::Drains(why) => Err(ProbeError::Drains(why)),
         Verdict::Fails(why) => Err(ProbeError::Wrong(why)),

@@ -9,10 +9,14 @@
 
 mod answer;
 mod board;
+mod bounded;
 mod datagram;
 mod dns;
 mod exec;
+#[cfg(feature = "grpc")]
+mod grpc;
 mod http;
+mod https;
 mod icmp;
 mod kubernetes;
 mod roster;
@@ -78,9 +82,13 @@ impl Question {
                 CheckKind::Icmp => icmp::probe(&self).await,
                 CheckKind::Dns(check) => dns::probe(&self, check).await,
                 CheckKind::Exec(check) => exec::probe(&self, check).await,
-                CheckKind::Https(..) | CheckKind::Grpc(_) => {
-                    Err(ProbeError::Own("not in this lbd".to_owned()))
-                }
+                CheckKind::Https(check, tls) => https::probe(&self, check, tls).await,
+                #[cfg(feature = "grpc")]
+                CheckKind::Grpc(check) => grpc::probe(&self, check).await,
+                #[cfg(not(feature = "grpc"))]
+                CheckKind::Grpc(_) => Err(ProbeError::Own(
+                    "this lbd was built without the feature grpc".to_owned(),
+                )),
                 CheckKind::Kubernetes(check) => kubernetes::probe(&self, check).await,
             }
         };

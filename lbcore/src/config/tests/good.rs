@@ -296,6 +296,33 @@ fn each_kind_of_check_with_its_defaults() {
     assert_eq!(exec.command, ["/bin/true", ""]);
 }
 
+/// The sample's commented checks, each put in the place of one.
+#[test]
+fn every_kind_in_the_sample_is_right() {
+    let begin = "# Other kinds";
+    let block = FULL
+        .split_once(begin)
+        .unwrap()
+        .1
+        .split("\n\n")
+        .next()
+        .unwrap();
+    let mut kinds = Vec::new();
+    for one in block.split("# [[service.check]]").skip(1) {
+        let keys: String = one
+            .lines()
+            .skip(1)
+            .filter_map(|line| line.strip_prefix("# "))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        kinds.push(kind(&keys).word());
+    }
+    assert_eq!(
+        kinds,
+        ["https", "udp", "icmp", "dns", "grpc", "exec", "kubernetes"]
+    );
+}
+
 /// Running programs is the file's owner's decision, made in one place.
 #[test]
 fn exec_checks_need_to_be_allowed() {

@@ -4,12 +4,11 @@
 //! Whoever answers may be hostile: all that is read of it is bounded by [`MOST_READ`], redirects
 //! are not followed, and the caller's timeout ends everything.
 
-mod bounded;
 #[cfg(test)]
 mod tests;
 
+use super::bounded::Bounded;
 use super::{Found, ProbeError, Question, tcp};
-use bounded::Bounded;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
@@ -32,7 +31,7 @@ const MOST_HELD: usize = 32 * 1024;
 /// Asks once and closes in order, since the answer has been read: the real's log shows an ordinary
 /// request. (What is left unread of a body nobody asked about ends with a reset.)
 pub(super) async fn probe(question: &Question, check: &HttpCheck) -> Result<Found, ProbeError> {
-    let request = request(question, check)?;
+    let request = request(question, check, 80)?;
     let stream = tcp::connect(question).await?;
     exchange(stream, request, |response| judge(response, check)).await
 }
@@ -47,7 +46,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Future<Output = Result<T, ProbeError>>,
 {
-    let io = TokioIo::new(Bounded::new(stream, MOST_READ));
+    let io = TokioIo::new(bounded(stream));
     let (mut sender, connection) = http1::Builder::new()
         .max_buf_size(MOST_HELD)
         .handshake(io)
@@ -65,8 +64,17 @@ where
     }
 }
 
-fn request(question: &Question, check: &HttpCheck) -> Result<Request<Empty<Bytes>>, ProbeError> {
-    let mut request = bare_request(question, &check.method, &check.path, check.host.as_deref())?;
+/// The check's request; `usual` is the port that `Host` does not name.
+pub(super) fn request(
+    question: &Question,
+    check: &HttpCheck,
+    usual: u16,
+) -> Result<Request<Empty<Bytes>>, ProbeError> {
+    let host = match &check.host {
+        Some(host) => host.clone(),
+        None => asked_host(question, usual),
+    };
+    let mut request = bare_request(&check.method, &check.path, &host)?;
     for (name, value) in &check.headers {
         // The check's own headers replace ours.
         put(&mut request, name, value)?;
@@ -76,26 +84,40 @@ fn request(question: &Question, check: &HttpCheck) -> Result<Request<Empty<Bytes
 
 /// A request with the headers that every probe sends.
 pub(super) fn bare_request(
-    question: &Question,
     method: &str,
     path: &str,
-    host: Option<&str>,
+    host: &str,
 ) -> Result<Request<Empty<Bytes>>, ProbeError> {
-    let asked = match question.to.port() {
-        80 if question.to.is_ipv6() => format!("[{}]", question.to.ip()),
-        80 => question.to.ip().to_string(),
-        _ => question.to.to_string(),
-    };
     let mut request = Request::builder()
         .method(method)
         .uri(path)
         .body(Empty::new())
         .map_err(|error| ProbeError::Request(error.to_string()))?;
-    put(&mut request, HOST.as_str(), host.unwrap_or(&asked))?;
+    put(&mut request, HOST.as_str(), host)?;
     let us = concat!("lbd/", env!("CARGO_PKG_VERSION"));
     put(&mut request, USER_AGENT.as_str(), us)?;
     put(&mut request, CONNECTION.as_str(), "close")?;
     Ok(request)
+}
+
+/// The address asked, as `Host` has it.
+pub(super) fn asked_host(question: &Question, usual: u16) -> String {
+    let to = question.to;
+    match to.port() {
+        port if port != usual => to.to_string(),
+        _ if to.is_ipv6() => format!("[{}]", to.ip()),
+        _ => to.ip().to_string(),
+    }
+}
+
+/// A connection of which no more is read than of an answer.
+pub(super) fn bounded<S>(stream: S) -> Bounded<S> {
+    Bounded::new(stream, MOST_READ)
+}
+
+/// Whether reading has ended at the bound of [`bounded`].
+pub(super) fn too_long(error: &io::Error) -> Option<ProbeError> {
+    (error.kind() == io::ErrorKind::FileTooLarge).then_some(ProbeError::TooLong(MOST_READ))
 }
 
 fn put<B>(request: &mut Request<B>, name: &str, value: &str) -> Result<(), ProbeError> {
@@ -120,7 +142,10 @@ pub(super) async fn body(mut body: Incoming, most: usize) -> Result<Vec<u8>, Pro
     Ok(whole)
 }
 
-async fn judge(response: Response<Incoming>, check: &HttpCheck) -> Result<Found, ProbeError> {
+pub(super) async fn judge(
+    response: Response<Incoming>,
+    check: &HttpCheck,
+) -> Result<Found, ProbeError> {
     let status = response.status().as_u16();
     if !check
         .expect
@@ -161,7 +186,7 @@ async fn contains(mut body: Incoming, wanted: &[u8]) -> Result<bool, ProbeError>
 }
 
 /// hyper's error in our words: the I/O error behind it where there is one.
-fn failure(error: hyper::Error) -> ProbeError {
+pub(super) fn failure(error: hyper::Error) -> ProbeError {
     if error.is_parse_too_large() {
         return ProbeError::TooLong(MOST_HELD);
     }

@@ -180,6 +180,7 @@ async fn the_request_says_who_asks() {
                 host,
                 ..check.clone()
             },
+            80,
         )
         .expect("valid");
         request.headers()[HOST].to_str().expect("text").to_owned()

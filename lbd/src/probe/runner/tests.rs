@@ -196,7 +196,11 @@ async fn t33_a_node_that_asks_for_it_drains_at_once_and_its_weight_is_told() {
     fn weighs(weight: Option<u16>) -> Answer {
         let words = "http 200".to_owned();
         Answer {
-            outcome: Ok(Found { words, weight }),
+            outcome: Ok(Found {
+                words,
+                weight,
+                expires: None,
+            }),
             took: Duration::from_micros(400),
         }
     }
@@ -501,4 +505,43 @@ async fn a_real_listener_that_closes_goes_down() {
         (news.state, news.reason.as_str()),
         (HealthState::Down, "connection refused")
     );
+}
+
+/// The certificate's end is a metric, and a warning while there is time to act.
+#[tokio::test]
+async fn certificates_that_end_soon_are_told() {
+    const DAY: i64 = 24 * 3600;
+    fn ends_in(days: i64) -> Answer {
+        let now = std::time::SystemTime::UNIX_EPOCH
+            .elapsed()
+            .expect("after 1970");
+        Answer {
+            outcome: Ok(Found {
+                words: "https 200".to_owned(),
+                weight: None,
+                expires: Some(now.as_secs() as i64 + days * DAY + 60),
+            }),
+            took: Duration::from_micros(400),
+        }
+    }
+    let script = Script::new(|| ends_in(20));
+    let mut rig = Rig::start(vec![target(1)], 8, script.ask());
+    rig.news().await;
+    assert_eq!(rig.board.certificate_warnings(), Vec::<String>::new());
+    script.say(|| ends_in(13));
+    until("told", || !rig.board.certificate_warnings().is_empty()).await;
+    let expected = "web/rs1: the certificate of its tcp check ends in 13 days";
+    assert_eq!(rig.board.certificate_warnings(), [expected]);
+    script.say(|| errno(libc::ECONNREFUSED));
+    rig.news().await;
+    assert_eq!(
+        rig.board.certificate_warnings(),
+        [expected],
+        "it still ends then"
+    );
+    let families = rig.registry.gather();
+    let gauge = "lbd_check_certificate_expiry_timestamp_seconds";
+    assert!(families.iter().any(|family| family.name() == gauge));
+    rig.targets.send_replace(Arc::new(Vec::new()));
+    until("forgotten", || rig.series() == 0).await;
 }
