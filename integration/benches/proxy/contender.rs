@@ -22,7 +22,7 @@ pub enum Contender {
     HaproxyCopy,
     /// lbd.
     Lbd,
-    /// No proxy at all: what client and server can do, on one core.
+    /// No proxy at all: the balancer forwards packets between client and server.
     Direct,
 }
 

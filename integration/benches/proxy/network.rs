@@ -1,8 +1,10 @@
 //! Client, balancer and server, each in a namespace of its own: two networks, and the balancer
 //! between them is the server's way back to the client.
 
-use integration::netns::Netns;
+use crate::process::PROXY_CORE;
+use integration::netns::{Netns, run};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::process::Command;
 
 /// What clients dial; nobody owns it.
 pub const VIP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 10), 80);
@@ -41,6 +43,7 @@ impl Network {
             net.balancer.ip(&format!("link set {lb_interface} up"));
             host.ip(&format!("route add default via {its}.1"));
         }
+        net.receive_on(PROXY_CORE);
         net.balancer.sysctl("ipv4.ip_forward", "1");
         net.balancer.sysctl("ipv4.conf.all.rp_filter", "0");
         for host in [&net.client, &net.balancer, &net.server] {
@@ -50,6 +53,21 @@ impl Network {
             host.sysctl("ipv4.tcp_max_syn_backlog", "65535");
         }
         net
+    }
+
+    /// What the balancer receives is handled on `core`, where its proxy runs, as with a network
+    /// card of its own. veth alone would have the sender's core do it, and client and server
+    /// would be the limit.
+    fn receive_on(&self, core: usize) {
+        for interface in ["eth0", "eth1"] {
+            // `ip netns exec`, since /sys shows the namespace it was mounted in.
+            let write = format!(
+                "echo {:x} >/sys/class/net/{interface}/queues/rx-0/rps_cpus",
+                1_u64 << core
+            );
+            let lb = self.balancer.name();
+            run(Command::new("ip").args(["netns", "exec", lb, "sh", "-c", &write]));
+        }
     }
 
     /// What a transparent proxy on `port` needs and HAProxy does not bring: rules, a route.

@@ -61,13 +61,14 @@ impl Cpu {
     }
 }
 
-/// Bytes of memory that only `pid` uses.
+/// Bytes of memory that only `pid` uses, swapped out or not.
 ///
 /// # Panics
 /// When there is no such process.
 pub fn private_bytes(pid: u32) -> u64 {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("smaps_rollup");
-    let private = rollup.lines().filter(|line| line.starts_with("Private_"));
+    let counts = |line: &&str| line.starts_with("Private_") || line.starts_with("Swap:");
+    let private = rollup.lines().filter(counts);
     private
         .filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok())
         .sum::<u64>()
