@@ -282,6 +282,27 @@ impl Daemon {
         last
     }
 
+    /// Proxied connections of `service` that ended with `result`.
+    pub fn proxied(&self, service: &str, result: &str) -> f64 {
+        let labels = [("service", service), ("result", result)];
+        let metrics = self.metrics();
+        metrics.value("lbd_proxy_connections_total", &labels)
+    }
+
+    /// Waits until no proxied connection of `service` is left.
+    ///
+    /// # Panics
+    /// When there are some after 10 s.
+    pub fn wait_proxied_ended(&self, service: &str) {
+        let what = format!("no connection of {service} is left");
+        wait_until(&what, Duration::from_secs(10), || {
+            let (name, open) = ("lbd_proxy_connections", [("service", service)]);
+            let metrics = self.metrics();
+            assert!(metrics.has(name, &open), "{}", metrics.text);
+            metrics.value(name, &open) == 0.0
+        });
+    }
+
     /// kill -9.
     pub fn kill(&mut self) {
         self.signal(Signal::SIGKILL);

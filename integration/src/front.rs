@@ -1,9 +1,9 @@
 //! A balancer in front of lbd, as far as lbd sees one: it dials from an address of its own, and what
 //! it sends first is what the test says.
 
-use crate::client::{Identity, REQUEST_TIMEOUT};
+use crate::client::Identity;
+use crate::dial::dial_from;
 use crate::netns::Netns;
-use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{Error, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 
@@ -43,23 +43,6 @@ fn command(command: u8, family: u8, block: &[u8]) -> Vec<u8> {
     [&start[..], &[command, family], &length.to_be_bytes(), block].concat()
 }
 
-/// A connection to `target` from `source`, any port.
-///
-/// # Errors
-/// When it is not answered within [`REQUEST_TIMEOUT`].
-pub fn dial(netns: &Netns, source: IpAddr, target: SocketAddr) -> std::io::Result<TcpStream> {
-    netns.run(|| {
-        let socket = Socket::new(Domain::for_address(target), Type::STREAM, None)?;
-        socket.bind(&SockAddr::from(SocketAddr::new(source, 0)))?;
-        socket.connect_timeout(&target.into(), REQUEST_TIMEOUT)?;
-        let stream = TcpStream::from(socket);
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(REQUEST_TIMEOUT))?;
-        stream.set_write_timeout(Some(REQUEST_TIMEOUT))?;
-        Ok(stream)
-    })
-}
-
 /// What a server behind everything answered.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -86,14 +69,14 @@ impl Answer {
 /// Sends `header` and one HTTP request, in one piece, and reads the answer.
 ///
 /// # Errors
-/// When the connection is refused, ends without an answer, or brings another than `whoami`'s.
+/// When the connection is refused or not answered in time, ends without an answer, or brings another than `whoami`'s.
 pub fn request(
     netns: &Netns,
     source: IpAddr,
     target: SocketAddr,
     header: &[u8],
 ) -> std::io::Result<Answer> {
-    let mut stream = dial(netns, source, target)?;
+    let mut stream = dial_from(&netns.handle(), Some(SocketAddr::new(source, 0)), target)?;
     let request = format!("GET / HTTP/1.1\r\nHost: {target}\r\nConnection: close\r\n\r\n");
     stream.write_all(&[header, request.as_bytes()].concat())?;
     answer(stream)
