@@ -5,8 +5,8 @@ mod common;
 
 use common::{FakeLbd, lbctl, status};
 use lbcore::api::{
-    ApiError, ChangeView, ErrorCode, FlowsView, RealChange, RealsView, ReloadView, Request,
-    Response, ServicesView, VipVerb, VipsView,
+    ApiError, ChangeView, DoctorView, ErrorCode, FlowsView, RealChange, RealsView, ReloadView,
+    Request, Response, ServicesView, VipVerb, VipsView,
 };
 use lbcore::config::Admin;
 use serde_json::Value;
@@ -77,6 +77,39 @@ fn status_is_readable_and_stable() {
     let json: Value = serde_json::from_slice(&json.get_output().stdout).unwrap();
     let fixture = include_str!("../../lbcore/src/api/fixtures/status.json");
     assert_eq!(json, serde_json::from_str::<Value>(fixture).unwrap());
+}
+
+#[test]
+fn the_doctor_exits_by_what_it_found() {
+    for (clean, code) in [(true, 0), (false, 1)] {
+        let lbd = FakeLbd::new(move |_| {
+            Ok(Response::Doctor(Box::new(DoctorView {
+                clean,
+                ..DoctorView::default()
+            })))
+        });
+        let json = lbd.lbctl("doctor -o json").assert().code(code);
+        let json: Value = serde_json::from_slice(&json.get_output().stdout).unwrap();
+        assert_eq!(json["api_version"], "v1");
+        assert_eq!(json["clean"], clean);
+        lbd.lbctl("doctor --client 2001:db8::7").assert().code(code);
+        let client = |text: &str| Some(text.parse().unwrap());
+        assert_eq!(
+            lbd.heard(),
+            [
+                Request::Doctor { client: None },
+                Request::Doctor {
+                    client: client("2001:db8::7")
+                }
+            ]
+        );
+    }
+    let output = lbctl("--socket /nonexistent/lbd.sock doctor")
+        .assert()
+        .code(5);
+    let said = text(&output.get_output().stderr);
+    assert!(said.contains("systemctl status lbd"), "{said}");
+    lbctl("doctor --client nobody").assert().code(2);
 }
 
 #[test]

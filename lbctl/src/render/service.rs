@@ -84,20 +84,19 @@ pub fn show(view: &ServiceView, page: &mut Page) {
         ),
     ]);
     pairs.extend(view.proxy.iter().flat_map(proxy));
-    pairs.extend([
-        (
-            "flows",
-            Field::from(format!(
-                "{} now, {} in all",
-                human::count(view.flows),
-                human::count(view.new_flows)
-            )),
-        ),
-        (
-            "from clients",
-            say::from_clients(view.packets, view.bytes).into(),
-        ),
-    ]);
+    pairs.push((
+        "flows",
+        Field::from(format!(
+            "{} now, {} in all",
+            human::count(view.flows),
+            human::count(view.new_flows)
+        )),
+    ));
+    // Of proxied tcp the payload says it.
+    if view.packets.is_some() {
+        let text = say::from_clients(view.packets, view.bytes);
+        pairs.push(("from clients", text.into()));
+    }
     page.pairs(pairs);
     page.gap();
     let reals = view.reals.iter().map(|real| (view.name.as_str(), real));

@@ -3,14 +3,20 @@
 
 use super::*;
 use lbcore::api::{
-    CandidateView, ChangeView, ExplainView, FlowFound, FlowView, FlowsView, RealState, ReloadView,
-    ServicesView, StatusView, Timestamp, Verdict, VipsView,
+    CandidateView, ChangeView, CheckDone, Checked, DoctorView, ExplainView, FindingView, FlowFound,
+    FlowView, FlowsView, RealState, ReloadView, ServiceView, ServicesView, Severity, StatusView,
+    Timestamp, Verdict, VipsView,
 };
 use lbcore::net::Protocol;
 use std::time::{Duration, SystemTime};
 
 fn fixture() -> StatusView {
     let text = include_str!("../../../lbcore/src/api/fixtures/status.json");
+    serde_json::from_str(text).unwrap()
+}
+
+fn proxied() -> ServiceView {
+    let text = include_str!("../../../lbcore/src/api/fixtures/proxied.json");
     serde_json::from_str(text).unwrap()
 }
 
@@ -200,6 +206,80 @@ fn real_list_and_show() {
     insta::assert_snapshot!(text);
 }
 
+/// Where all is proxied there are no frames to speak of.
+#[test]
+fn status_of_a_host_that_only_proxies() {
+    let mut view = fixture();
+    view.engines.clear();
+    view.interfaces.clear();
+    view.services = vec![proxied()];
+    view.vips.clear();
+    view.drift.clear();
+    view.warnings.clear();
+    let wide = Look {
+        wide: true,
+        ..look()
+    };
+    let mut text = drawn(&view, look(), status::status);
+    text.push_str("---\n");
+    text.push_str(&drawn(&view, wide, status::status));
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_proxied_service_and_its_reals() {
+    let service = proxied();
+    let mut text = drawn(&service, look(), service::show);
+    for real in &service.reals {
+        text.push_str("---\n");
+        text.push_str(&drawn(real, look(), real::show));
+    }
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn the_doctor_says_what_why_and_how_to_mend_it() {
+    let check = |check: &str, result, seen: &str| CheckDone {
+        check: check.into(),
+        result,
+        seen: seen.into(),
+    };
+    let finding = FindingView {
+        code: "return-path".into(),
+        severity: Severity::Fault,
+        about: "web/rs1".into(),
+        seen: "10.0.0.1 answers this host, but not the client 198.51.100.7".into(),
+        why: "lbd must get the answers".into(),
+        fix: "on the real: ip route replace default via THIS-HOST".into(),
+    };
+    let note = FindingView {
+        code: "ip-forward-off".into(),
+        severity: Severity::Note,
+        about: String::new(),
+        seen: "this host does not forward IPv4".into(),
+        why: "proxied connections need none".into(),
+        fix: "if it shall: sysctl -w net.ipv4.ip_forward=1".into(),
+    };
+    let sick = DoctorView {
+        clean: false,
+        findings: vec![finding, note],
+        checks: vec![
+            check("rules", Checked::Good, "all there"),
+            check("return path of web/rs1", Checked::Found, "no answer"),
+            check("return path of web/rs2", Checked::Skipped, "udp"),
+        ],
+    };
+    let well = DoctorView {
+        clean: true,
+        findings: vec![],
+        checks: vec![check("rules", Checked::Good, "all there\x1b[2J")],
+    };
+    let mut text = drawn(&sick, look(), doctor::doctor);
+    text.push_str("---\n");
+    text.push_str(&drawn(&well, look(), doctor::doctor));
+    insta::assert_snapshot!(text);
+}
+
 #[test]
 fn vip_list() {
     let vips = VipsView {
@@ -245,6 +325,28 @@ fn flows_list() {
         look(),
         flows::list
     ));
+}
+
+#[test]
+fn proxied_flows_have_columns_of_their_own() {
+    let flow = |server: Option<&str>| FlowView {
+        service: "shop".into(),
+        real: "rs1".into(),
+        protocol: Protocol::Tcp,
+        client: "198.51.100.7:50000".parse().unwrap(),
+        vip: "203.0.113.10:443".parse().unwrap(),
+        state: "established".into(),
+        idle_ms: 2000,
+        server: server.map(|server| server.parse().unwrap()),
+        bytes_in: server.map(|_| 1500),
+        bytes_out: server.map(|_| 9_876_543_210),
+        age_ms: server.map(|_| 250_000),
+    };
+    let view = FlowsView {
+        flows: vec![flow(None), flow(Some("10.0.0.1:8443"))],
+        truncated: false,
+    };
+    insta::assert_snapshot!(drawn(&view, look(), flows::list));
 }
 
 fn explained() -> ExplainView {
@@ -298,6 +400,28 @@ fn explain_tells_the_verdict_first() {
         ..explained()
     };
     text.push_str(&drawn(&dropped, look(), explain::explain));
+    text.push_str("---\n");
+    let dialled = ExplainView {
+        verdict: Verdict::Proxy,
+        server: Some("10.0.0.1:8443".parse().unwrap()),
+        source: Some("198.51.100.7".parse().unwrap()),
+        mac: None,
+        interface: None,
+        candidates: vec![CandidateView {
+            port: Some(8443),
+            ..explained().candidates.remove(0)
+        }],
+        ..explained()
+    };
+    text.push_str(&drawn(&dialled, look(), explain::explain));
+    text.push_str("---\n");
+    let refused = ExplainView {
+        verdict: Verdict::Refuse,
+        drop_reason: Some("full".into()),
+        candidates: vec![],
+        ..explained()
+    };
+    text.push_str(&drawn(&refused, look(), explain::explain));
     insta::assert_snapshot!(text);
 }
 

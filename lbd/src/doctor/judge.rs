@@ -57,10 +57,6 @@ pub(super) fn rules(missing: &Result<Vec<Object>, String>, restored: u64, report
         Err(error) => return report.skipped(check, format!("they cannot be read: {error}")),
     };
     for object in missing {
-        let by_hand = match object {
-            Object::Table => "systemctl restart lbd".to_owned(),
-            other => other.command(),
-        };
         report.found(
             check,
             finding(
@@ -71,7 +67,8 @@ pub(super) fn rules(missing: &Result<Vec<Object>, String>, restored: u64, report
                 "without it clients' packets, or reals' answers, do not reach lbd",
                 format!(
                     "lbd puts it back within 5 s; if it does not, journalctl -u lbd says why; by \
-                     hand: {by_hand}"
+                     hand: {}",
+                    object.command()
                 ),
             ),
         );
@@ -88,8 +85,8 @@ pub(super) fn rules(missing: &Result<Vec<Object>, String>, restored: u64, report
                 "",
                 format!("lbd has put back {restored} of its rules since it started"),
                 "another tool removes them, and until lbd notices clients wait",
-                "find the tool: systemd-networkd wants ManageForeignRoutingPolicyRules=no and \
-                 ManageForeignRoutes=no, firewalls a reload that spares tables of others"
+                "find the tool: for systemd-networkd install lbd.networkd.conf, which lbd ships; \
+                 firewalls need a reload that spares tables of others"
                     .to_owned(),
             ),
         );
@@ -203,7 +200,7 @@ pub(super) fn ports(plan: &DoctorPlan, width: Option<u64>, report: &mut Report) 
     };
     let why = "each connection from one address to one real needs a port of its own; without one \
                the client is refused";
-    let fix = "sysctl -w net.ipv4.ip_local_port_range='1024 65535'; with source = \"self\" more \
+    let fix = "sysctl -w net.ipv4.ip_local_port_range='10240 65535'; with source = \"self\" more \
                reals, or ports of one real as several reals, share the load";
     let low = |about: &str, severity, seen: String| {
         finding("ports-low", severity, about, seen, why, fix.to_owned())

@@ -41,6 +41,13 @@ pub struct DoctorPlan {
     pub links: Arc<Vec<Link>>,
 }
 
+impl DoctorPlan {
+    fn speaks_v4(&self) -> bool {
+        let mut reals = self.reals.iter();
+        self.vips.iter().any(IpAddr::is_ipv4) || reals.any(|real| real.at.is_ipv4())
+    }
+}
+
 /// A real to be looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Patient {
@@ -110,7 +117,9 @@ pub async fn examine(plan: DoctorPlan) -> DoctorView {
     let missing = missing.map_err(|error| error.to_string());
     judge::rules(&missing, plan.restored, &mut report);
     judge::trouble(&plan.trouble, &mut report);
-    judge::rp_filter(&host::rp_filter(&plan.links), &mut report);
+    if plan.speaks_v4() {
+        judge::rp_filter(&host::rp_filter(&plan.links), &mut report);
+    }
     let forwarding = host::forwarding();
     judge::forwarding(&plan, &forwarding, &mut report);
     judge::ports(&plan, host::port_range(), &mut report);

@@ -3,8 +3,9 @@
 
 use super::super::{Ask, Readiness};
 use super::*;
+use crate::live::proxy::ConnectTimes;
 use prometheus::{HistogramOpts, HistogramVec, Registry};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -32,6 +33,35 @@ fn view() -> MetricsView {
     }
 }
 
+/// With a service in mode tproxy beside the others.
+fn proxied() -> MetricsView {
+    let text = include_str!("../../../../lbcore/src/api/fixtures/proxied.json");
+    let mut view = view();
+    view.status
+        .services
+        .push(serde_json::from_str(text).unwrap());
+    let mut times = ConnectTimes {
+        count: 4,
+        sum: 3.5,
+        ..ConnectTimes::default()
+    };
+    times.buckets[0] = 2;
+    times.buckets[2] = 1;
+    view.connects = vec![Connects {
+        service: "shop".into(),
+        real: "rs1".into(),
+        times,
+    }];
+    view.datagrams = vec![Datagrams {
+        direction: "in",
+        received: 9,
+        sent: 7,
+        lost: 1,
+        drops: [("flood".to_string(), 2)].into(),
+    }];
+    view
+}
+
 /// A registry as the probe room has it.
 fn checks() -> Registry {
     let registry = Registry::new();
@@ -46,6 +76,42 @@ fn checks() -> Registry {
 
 fn samples(page: &str) -> Vec<&str> {
     page.lines().filter(|line| !line.starts_with('#')).collect()
+}
+
+#[test]
+fn only_proxied_services_have_metrics_of_the_proxy() {
+    let page = render(&proxied(), &checks()).unwrap();
+    for sample in [
+        r#"lbd_proxy_connections{service="shop"} 12"#,
+        r#"lbd_proxy_connections_total{result="connect_timeout",service="shop"} 2"#,
+        r#"lbd_proxy_bytes_total{direction="in",service="shop"} 1048576"#,
+        r#"lbd_proxy_bytes_total{direction="out",service="shop"} 9876543210"#,
+        r#"lbd_proxy_connect_duration_seconds_bucket{real="rs1",service="shop",le="0.00025"} 2"#,
+        r#"lbd_proxy_connect_duration_seconds_bucket{real="rs1",service="shop",le="0.001"} 3"#,
+        r#"lbd_proxy_connect_duration_seconds_bucket{real="rs1",service="shop",le="3"} 3"#,
+        r#"lbd_proxy_connect_duration_seconds_bucket{real="rs1",service="shop",le="+Inf"} 4"#,
+        r#"lbd_proxy_connect_duration_seconds_sum{real="rs1",service="shop"} 3.5"#,
+        r#"lbd_proxy_connect_duration_seconds_count{real="rs1",service="shop"} 4"#,
+        r#"lbd_proxy_datagrams_received_total{direction="in"} 9"#,
+        r#"lbd_proxy_datagrams_sent_total{direction="in"} 7"#,
+        r#"lbd_proxy_datagrams_lost_total{direction="in"} 1"#,
+        r#"lbd_proxy_datagram_drops_total{direction="in",reason="flood"} 2"#,
+        r#"lbd_real_bytes_total{real="rs1",service="shop"} 1000000"#,
+    ] {
+        let sorted = |sample: &str| -> BTreeSet<String> {
+            sample.split(['{', ',', '}']).map(str::to_owned).collect()
+        };
+        let there = samples(&page)
+            .into_iter()
+            .any(|s| sorted(s) == sorted(sample));
+        assert!(there, "{sample} in\n{page}");
+    }
+    assert!(
+        !page.contains(r#"lbd_service_packets_total{service="shop"}"#),
+        "nobody knows them"
+    );
+    let without = render(&view(), &checks()).unwrap();
+    assert!(!without.contains("lbd_proxy_"), "{without}");
 }
 
 #[test]
@@ -116,7 +182,7 @@ fn the_page_has_what_the_documentation_promises() {
 
 #[test]
 fn t60d_promtool_has_nothing_to_say() {
-    let page = render(&view(), &checks()).unwrap();
+    let page = render(&proxied(), &checks()).unwrap();
     let Ok(mut promtool) = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
