@@ -655,3 +655,55 @@ fn nobody_serves_and_nobody_is_asked() {
     bed.wait_empty();
     accounts_close(&bed);
 }
+
+/// Processor time of the threads called `lbd-p0`, in nanoseconds: not of others' workers, so this
+/// runs alone.
+fn worker_time() -> u64 {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("procfs");
+    let time = |task: std::path::PathBuf| {
+        let name = std::fs::read_to_string(task.join("comm")).ok()?;
+        let times = std::fs::read_to_string(task.join("schedstat")).ok()?;
+        let first = times.split(' ').next()?.parse::<u64>().ok()?;
+        (name.trim() == "lbd-p0").then_some(first)
+    };
+    tasks.filter_map(|task| time(task.ok()?.path())).sum()
+}
+
+#[test]
+#[ignore = "a measurement: cargo test -p lbd --lib udp::tests::figures -- --ignored --nocapture"]
+fn figures() {
+    const ROUNDS: u64 = 4000;
+    const EACH: usize = 32;
+    let Some(net) = net() else {
+        return;
+    };
+    let (vip, from, reals) = V4;
+    let bed = bed(&net, 1, 1000, toml(vip, "", "", &reals[..1]));
+    let _real = socket(&net.reals, at(reals[0], 53));
+    let client = client(&net, at(from, 40_000), vip);
+    let bytes = vec![7; EACH * 1200];
+    let mut outbox = Outbox::default();
+    for (name, joined) in [("alone", false), ("joined", true)] {
+        let (before, begun) = (worker_time(), way(&bed, Way::ToReal).0);
+        for round in 1..=ROUNDS {
+            let one = |bytes, segment| Outgoing {
+                to: None,
+                head: &[],
+                bytes,
+                segment,
+            };
+            let refused = |refused| panic!("{refused:?}");
+            if joined {
+                outbox.send(client.as_fd(), std::iter::once(one(&bytes, 1200)), refused);
+            } else {
+                let each = bytes.chunks(1200).map(|bytes| one(bytes, 0));
+                outbox.send(client.as_fd(), each, refused);
+            }
+            while way(&bed, Way::ToReal).1 < begun + round * EACH as u64 {
+                std::thread::yield_now();
+            }
+        }
+        let each = (worker_time() - before) / (ROUNDS * EACH as u64);
+        println!("figure: udp, 1200 bytes, {name}: {each} ns of a worker's time a datagram");
+    }
+}
