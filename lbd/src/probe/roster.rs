@@ -3,23 +3,32 @@
 use super::{Board, LastProbe, Question, Target};
 use crate::live::event::{HealthNews, HealthState};
 use lbcore::config::{Check, CheckKind};
-use lbcore::health::{Pace, ProbeResult, Random, Real, Recorded, Timetable, Tracker};
+use lbcore::health::{Pace, ProbeResult, Random, Real, Recorded, Tempo, Timetable, Tracker};
 use lbcore::id::RealId;
 use lbcore::time::Tick;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
-/// One check of one real for as long as it asks the same: an answer to a check that is gone finds
-/// no owner.
+/// One question for as long as somebody has it asked: an answer that nobody wants any more finds
+/// no owner. Checks of several services that ask the same of the same machine share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct CheckId(u64);
 
 /// All that is judged.
 pub(super) struct Roster {
     reals: HashMap<RealId, Judged>,
-    owners: HashMap<CheckId, RealId>,
+    asked: HashMap<CheckId, Asked>,
+    /// The same by whom they ask, to find those that are alike.
+    by_place: HashMap<SocketAddr, Vec<CheckId>>,
     timetable: Timetable<CheckId>,
     next: u64,
+}
+
+/// What is asked how often, and the reals that want to know it.
+struct Asked {
+    question: Question,
+    pace: Pace,
+    owners: Vec<RealId>,
 }
 
 pub(super) struct Judged {
@@ -39,7 +48,8 @@ impl Roster {
     pub(super) fn new(random: Random) -> Self {
         Roster {
             reals: HashMap::new(),
-            owners: HashMap::new(),
+            asked: HashMap::new(),
+            by_place: HashMap::new(),
             timetable: Timetable::new(random),
             next: 0,
         }
@@ -84,7 +94,7 @@ impl Roster {
             .into_iter()
             .flat_map(|judged| judged.ids)
         {
-            self.drop_check(id);
+            self.leave(id, real);
         }
     }
 
@@ -113,17 +123,18 @@ impl Roster {
                     taken[index] = true;
                     let mut tracker = old.health.trackers()[index].clone();
                     tracker.retune(check.rise, check.fall);
-                    self.timetable.retime(old.ids[index], pace(check), now);
                     said_no.push(old.said_no[index]);
                     weights.push(old.weights[index]);
-                    (old.ids[index], tracker, shown[index].last.take())
+                    let id = self.go_on(old, index, (target, check), now);
+                    (id, tracker, shown[index].last.take())
                 }
                 _ => {
                     let state = known.unwrap_or(HealthState::Checking);
                     let tracker = Tracker::new(check.rise, check.fall, state);
                     said_no.push(false);
                     weights.push(None);
-                    (self.new_check(target.real, check, now), tracker, None)
+                    let id = self.join(target.real, question(target, check), pace(check), now);
+                    (id, tracker, None)
                 }
             };
             ids.push(id);
@@ -135,7 +146,7 @@ impl Roster {
             .flat_map(|old| &old.ids)
             .filter(|id| !ids.contains(id))
         {
-            self.drop_check(*id);
+            self.leave(*id, target.real);
         }
         board.show(target, rows);
 
@@ -155,17 +166,89 @@ impl Roster {
         news
     }
 
-    fn new_check(&mut self, real: RealId, check: &Check, now: Tick) -> CheckId {
+    /// A real wants to know this: together with whoever has it asked already, else as a new probe.
+    fn join(&mut self, real: RealId, question: Question, pace: Pace, now: Tick) -> CheckId {
+        if let Some(id) = self.same(&question, pace) {
+            self.owned(id, |owners| {
+                owners.retain(|owner| *owner != real);
+                owners.push(real);
+            });
+            return id;
+        }
         let id = CheckId(self.next);
         self.next += 1;
-        self.owners.insert(id, real);
-        self.timetable.add(id, pace(check), now);
+        self.by_place.entry(question.to).or_default().push(id);
+        let owners = vec![real];
+        let asked = Asked {
+            question,
+            pace,
+            owners,
+        };
+        self.asked.insert(id, asked);
+        self.timetable.add(id, pace, now);
         id
     }
 
-    fn drop_check(&mut self, id: CheckId) {
-        self.owners.remove(&id);
+    /// The probe that asks just this.
+    fn same(&self, question: &Question, pace: Pace) -> Option<CheckId> {
+        let alike = self.by_place.get(&question.to).into_iter().flatten();
+        alike.copied().find(|id| {
+            let asked = self.asked.get(id);
+            asked.is_some_and(|asked| asked.question == *question && asked.pace == pace)
+        })
+    }
+
+    /// A real's check asks what it asked before, perhaps with another timeout or pace: then it keeps
+    /// its place in the timetable, unless others hold on to what it was.
+    fn go_on(
+        &mut self,
+        old: &Judged,
+        index: usize,
+        (target, check): (&Target, &Check),
+        now: Tick,
+    ) -> CheckId {
+        let (id, question, pace) = (old.ids[index], question(target, check), pace(check));
+        let twice = old.ids.iter().filter(|other| **other == id).count() > 1;
+        let same = self.same(&question, pace);
+        if same == Some(id) {
+            return id;
+        }
+        if let Some(asked) = self.asked.get_mut(&id)
+            && same.is_none()
+            && !twice
+            && asked.owners == [target.real]
+        {
+            (asked.question, asked.pace) = (question, pace);
+            self.timetable.retime(id, pace, now);
+            return id;
+        }
+        self.join(target.real, question, pace, now)
+    }
+
+    fn leave(&mut self, id: CheckId, real: RealId) {
+        self.owned(id, |owners| owners.retain(|owner| *owner != real));
+        let Some(gone) = self
+            .asked
+            .get(&id)
+            .filter(|asked| asked.owners.is_empty())
+            .map(|asked| asked.question.to)
+        else {
+            return;
+        };
+        self.asked.remove(&id);
         self.timetable.remove(id);
+        if let Some(alike) = self.by_place.get_mut(&gone) {
+            alike.retain(|other| *other != id);
+            if alike.is_empty() {
+                self.by_place.remove(&gone);
+            }
+        }
+    }
+
+    fn owned(&mut self, id: CheckId, change: impl FnOnce(&mut Vec<RealId>)) {
+        if let Some(asked) = self.asked.get_mut(&id) {
+            change(&mut asked.owners);
+        }
     }
 
     /// When the next probe is due.
@@ -177,27 +260,51 @@ impl Roster {
     pub(super) fn take_due(&mut self, now: Tick) -> Option<(CheckId, Question)> {
         loop {
             let id = self.timetable.take_due(now)?;
-            // Every check in the timetable has an owner; were one lost, it must not stop the rest.
-            if let Some((judged, index)) = self.find(id) {
-                return Some((id, judged.question(index)));
+            // Every probe in the timetable is asked for; were one lost, it must not stop the rest.
+            if let Some(asked) = self.asked.get(&id) {
+                return Some((id, asked.question.clone()));
             }
             self.timetable.remove(id);
         }
     }
 
-    /// The real of a check and the check's place in it; `None` if the check is gone.
-    pub(super) fn find(&mut self, id: CheckId) -> Option<(&mut Judged, usize)> {
-        let judged = self.reals.get_mut(self.owners.get(&id)?)?;
-        let index = judged.ids.iter().position(|other| *other == id)?;
-        Some((judged, index))
+    /// Whose checks an answer is for: reals, and places of checks in them. Empty if they are gone.
+    pub(super) fn owners(&self, id: CheckId) -> Vec<(RealId, usize)> {
+        let owners = self.asked.get(&id).into_iter().flat_map(|a| &a.owners);
+        let judged = owners.filter_map(|real| Some((*real, self.reals.get(real)?)));
+        let places = judged.flat_map(|(real, judged)| {
+            let ids = judged.ids.iter().enumerate();
+            ids.filter(|(_, other)| **other == id)
+                .map(move |(index, _)| (real, index))
+        });
+        places.collect()
     }
 
-    /// A probe has ended: the next follows as its check's tempo asks.
+    pub(super) fn judged(&mut self, real: RealId) -> Option<&mut Judged> {
+        self.reals.get_mut(&real)
+    }
+
+    /// A probe has ended: the next follows as the most hurried of its checks asks.
     pub(super) fn done(&mut self, id: CheckId, now: Tick) {
-        if let Some((judged, index)) = self.find(id) {
-            let tempo = judged.health.trackers()[index].tempo();
+        let tempos = self.owners(id).into_iter().filter_map(|(real, index)| {
+            let judged = self.reals.get(&real)?;
+            Some(judged.health.trackers()[index].tempo())
+        });
+        let hurry = |tempo: &Tempo| match tempo {
+            Tempo::Fast => 0,
+            Tempo::Steady => 1,
+            Tempo::Down => 2,
+        };
+        if let Some(tempo) = tempos.min_by_key(hurry) {
             self.timetable.done(id, tempo, now);
         }
+    }
+
+    /// How many probes there are.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        assert_eq!(self.asked.len(), self.timetable.len());
+        self.asked.len()
     }
 }
 

@@ -10,6 +10,7 @@ use crate::live::Event;
 use crate::live::event::{HealthNews, HealthState};
 use crate::sys::{clock, rlimit};
 use lbcore::health::{ProbeResult, Random};
+use lbcore::id::RealId;
 use lbcore::time::Tick;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -148,17 +149,27 @@ where
         let Some(check) = self.asked.remove(&task) else {
             return Ok(());
         };
-        let news = answer.and_then(|answer| self.answered(check, &answer, now));
-        self.roster.done(check, now);
-        match news {
-            Some(news) => self.send(news).await,
-            None => Ok(()),
+        let mut news = Vec::new();
+        if let Some(answer) = &answer {
+            for (real, index) in self.roster.owners(check) {
+                news.extend(self.answered((real, index), answer, now));
+            }
         }
+        self.roster.done(check, now);
+        for news in news {
+            self.send(news).await?;
+        }
+        Ok(())
     }
 
-    /// Counts one answer; news if it changed the real's verdict or its weight.
-    fn answered(&mut self, check: CheckId, answer: &Answer, now: Tick) -> Option<HealthNews> {
-        let (judged, index) = self.roster.find(check)?;
+    /// Counts one answer for one real's check; news if it changed the real's verdict or its weight.
+    fn answered(
+        &mut self,
+        (real, index): (RealId, usize),
+        answer: &Answer,
+        now: Tick,
+    ) -> Option<HealthNews> {
+        let judged = self.roster.judged(real)?;
         let mut otherwise_down = false;
         let mut reweighed = false;
         let recorded = match result(answer) {
