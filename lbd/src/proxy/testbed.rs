@@ -13,7 +13,7 @@ use lbcore::service::{
 };
 use socket2::{Domain, Socket, Type};
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
@@ -56,6 +56,10 @@ pub fn isolated(test: impl FnOnce() + Send + 'static) {
         }
         for address in ["2001:db8:1::7", "2001:db8:2::10", "2001:db8:3::1"] {
             ip(&format!("addr add {address}/128 dev lo nodad"));
+            // The kernel makes its route a moment later, in a work queue.
+            let usable =
+                || UdpSocket::bind((address, 0)).is_ok_and(|s| s.connect((address, 9)).is_ok());
+            assert!(until(usable), "{address} is not usable");
         }
         ip("route add 10.9.0.0/24 dev lo");
         test();

@@ -11,7 +11,7 @@ use lbcore::config::{SendProxy, Source};
 use lbcore::director::{Caller, Connect, Unconnected, connect};
 use lbcore::net::{Protocol, ServiceKey};
 use rustix::io::Errno;
-use rustix::net::getsockname;
+use rustix::net::{getsockname, sockopt};
 use socket2::Domain;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -238,6 +238,11 @@ fn reach(
     let socket: OwnedFd = transparent::dial_from(source, Domain::for_address(pick.to))
         .map_err(|error| failure(&error))?
         .into();
+    if rustix::io::ioctl_fionread(&connection.client).is_ok_and(|bytes| bytes > 0) {
+        // The client spoke already: what it said goes out with the last acknowledgement of the
+        // handshake, one packet instead of two. Where it fails, it is two.
+        let _ = sockopt::set_tcp_quickack(&socket, false);
+    }
     match rustix::net::connect(&socket, &pick.to) {
         Ok(()) | Err(Errno::INPROGRESS) => {}
         Err(error) => return Err(failure(&error.into())),

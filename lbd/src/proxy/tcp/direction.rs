@@ -237,7 +237,9 @@ impl Direction {
         let full = read == Some(CHUNK);
         let fresh = header + read.unwrap_or(0);
         if fresh > 0 {
-            let sent = write(destination, &buffer[..fresh])?;
+            // The FIN that follows goes into the last segment.
+            let last = self.end == End::Reached;
+            let sent = write(destination, &buffer[..fresh], last)?;
             self.bytes += sent.saturating_sub(header) as u64;
             if sent < fresh {
                 self.carry = Carry::Bytes(buffer[sent..fresh].into(), 0);
@@ -271,7 +273,7 @@ impl Direction {
         if self.blocked {
             return Ok(false);
         }
-        let sent = write(destination, &bytes[*gone..])?;
+        let sent = write(destination, &bytes[*gone..], false)?;
         *gone += sent;
         self.bytes += sent as u64;
         if *gone < bytes.len() {
@@ -338,9 +340,12 @@ impl Direction {
     }
 }
 
-/// Bytes taken; 0 if there is no room.
-fn write(destination: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Broken> {
-    match send(destination, bytes, SendFlags::NOSIGNAL) {
+/// Bytes taken; 0 if there is no room. With `held_back` an incomplete last segment stays until the
+/// next write or the end, which must follow at once.
+fn write(destination: BorrowedFd<'_>, bytes: &[u8], held_back: bool) -> Result<usize, Broken> {
+    let mut flags = SendFlags::NOSIGNAL;
+    flags.set(SendFlags::MORE, held_back);
+    match send(destination, bytes, flags) {
         Ok(sent) => Ok(sent),
         Err(Errno::AGAIN) => Ok(0),
         Err(error) => Err(Broken::Destination(error)),
