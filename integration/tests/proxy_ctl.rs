@@ -1,9 +1,9 @@
 //! Proxied services as operators and Prometheus see them.
 
-use integration::conf::{Conf, ServiceConf};
+use integration::conf::{Conf, RealConf, ServiceConf};
 use integration::dial::{End, echo, read_to_end, round};
 use integration::routed::{CLIENT, real};
-use integration::stage::{REAL_PORT, RoutedStage, proxied, vip};
+use integration::stage::{PORT, REAL_PORT, RoutedStage, proxied, vip};
 use integration::topology::VIP;
 use integration::{isolated, wait_until};
 use serde_json::Value;
@@ -118,6 +118,59 @@ fn explain_says_who_would_be_dialled_and_from_where() {
             (&view["verdict"], &view["drop_reason"]),
             (&"refuse".into(), &"no_real".into())
         );
+    });
+}
+
+/// T39
+#[test]
+fn explain_passes_over_the_full_and_the_client_itself() {
+    isolated(|| {
+        let at_most_one = |n| {
+            RealConf::new(&format!("rs{n}"), real(n))
+                .dialled_at(REAL_PORT)
+                .with("max_connections", "1")
+        };
+        let service = ServiceConf::proxied("web", PORT);
+        let service = [1, 2]
+            .into_iter()
+            .map(at_most_one)
+            .fold(service, ServiceConf::real);
+        let stage = RoutedStage::new(2, &Conf::one(service));
+        let ask = |client: &str| {
+            let args = ["explain", "tcp", client, &vip().to_string(), "-o", "json"];
+            stage.lbd.ctl(&args).json()
+        };
+        let why = |view: &Value, name: &str| {
+            let candidates = view["candidates"].as_array().expect("candidates");
+            let candidate = candidates.iter().find(|c| c["name"] == name);
+            candidate.expect("a candidate")["why_not"].clone()
+        };
+        let view = ask(&format!("{}:40000", real(1)));
+        assert_eq!(view["real"], "rs2", "{view}");
+        assert_eq!(why(&view, "rs1"), "it is the client itself");
+
+        let client = stage.net.cl.handle();
+        let (_first, who) = echo(&client, vip()).expect("proxied");
+        let view = ask(&format!("{CLIENT}:40000"));
+        assert_ne!(view["real"], who.server, "{view}");
+        assert_eq!(
+            why(&view, &who.server),
+            "it has all the connections it takes (1)"
+        );
+        let (_second, _) = echo(&client, vip()).expect("proxied");
+        let view = ask(&format!("{CLIENT}:40000"));
+        assert_eq!(
+            (&view["verdict"], &view["drop_reason"]),
+            (&"refuse".into(), &"full".into())
+        );
+        let table = [
+            "explain",
+            "tcp",
+            &format!("{CLIENT}:40000"),
+            &vip().to_string(),
+        ];
+        let table = stage.lbd.ctl(&table).ok().stdout();
+        assert!(table.contains("refuse: full"), "{table}");
     });
 }
 

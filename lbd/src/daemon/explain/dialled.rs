@@ -85,7 +85,7 @@ impl Reconciler {
         } else if member.address == asked.client.ip() {
             Some("it is the client itself".to_owned())
         } else if max > 0 && flows >= max {
-            Some(format!("it has all {max} connections it takes"))
+            Some(format!("it has all the connections it takes ({max})"))
         } else {
             let first = service.members.iter().find(|m| is_chosen(m));
             first.map(|first| format!("{} chose {}", service.kind, first.name))
