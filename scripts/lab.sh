@@ -39,7 +39,7 @@ case "${1:-}" in
         cat <<'HINT'
 scripts/lab.sh shell cl     a shell on the client: curl http://192.0.2.10/
 scripts/lab.sh shell lb     a shell where lbd runs: lbctl status, tcpdump -ni eth0
-scripts/lab.sh shell rs1    a shell on a real server
+scripts/lab.sh shell rs1    a shell on a real server; far1: on one behind lbd, VIP 192.0.2.11
 make lab-down               takes it all away
 HINT
         ;;

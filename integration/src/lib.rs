@@ -3,7 +3,7 @@
 //! | room | what it holds |
 //! |---|---|
 //! | [`isolate`] | a test runs in namespaces of its own, which the kernel takes back when it ends |
-//! | [`netns`], [`topology`], [`routed`] | named network namespaces; the networks the tests run on (SW, WIRE, RT) |
+//! | [`netns`], [`topology`], [`routed`], [`behind`] | named network namespaces; the networks the tests run on (SW, WIRE, RT) |
 //! | [`host`], [`sockets`] | what stands in a namespace: nft tables, rules, routes; TCP sockets |
 //! | [`conf`], [`daemon`], [`metrics`] | a configuration as text; lbd and lbctl as processes; what `/metrics` says |
 //! | [`real_server`] | `whoami`: says who it is and whom it sees |
@@ -18,6 +18,7 @@
 //!
 //! Nothing here uses code of lbd or lbctl: they are judged from outside.
 
+pub mod behind;
 pub mod client;
 pub mod conf;
 pub mod crowd;

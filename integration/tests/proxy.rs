@@ -1,5 +1,6 @@
 //! The transparent proxy on real traffic: addresses both sides see, bytes, ports.
 
+use integration::behind::Behind;
 use integration::client::{curl, request, spread, upload};
 use integration::conf::{Conf, RealConf, ServiceConf};
 use integration::daemon::Daemon;
@@ -326,21 +327,8 @@ fn direct_routing_and_the_proxy_share_a_vip() {
         // Real servers for direct routing on the client's network, one more behind lbd.
         let switch = Switch::new(2, Offloads::Defaults);
         let near: Vec<RealServer> = (1..=2).map(|n| serve(&switch, n)).collect();
-        let far = integration::netns::Netns::new("far");
-        far.ip("link add eth0 type veth peer name eth1 netns lb");
-        far.ip("addr add 203.0.113.21/24 dev eth0");
-        far.ip("link set eth0 up");
-        switch.lb.ip(&format!("addr add {BACK}/24 dev eth1"));
-        switch.lb.ip("link set eth1 up");
-        far.ip(&format!("route add default via {BACK}"));
-        let settings = Settings {
-            name: "far".to_owned(),
-            port: REAL_PORT,
-            udp_addresses: Vec::new(),
-        };
-        let server = RealServer::start(far.handle(), settings);
-        let behind = ServiceConf::proxied("behind", 81)
-            .real(RealConf::new("far", routed::real(1)).dialled_at(REAL_PORT));
+        let far = Behind::new(&switch.lb, 1, REAL_PORT);
+        let behind = ServiceConf::proxied("behind", 81).routed([1], REAL_PORT);
         let mut lbd = Daemon::start(&switch.lb, &Conf::one(web(2)).service(behind));
         lbd.wait_announced();
         let proxied = SocketAddr::new(VIP.into(), 81);
@@ -348,7 +336,7 @@ fn direct_routing_and_the_proxy_share_a_vip() {
             let direct = curl(&switch.cl, vip(), 50);
             assert_eq!(direct.len(), 50, "round {round}");
             let behind = curl(&switch.cl, proxied, 50);
-            assert_eq!(spread(&behind).get("far"), Some(&50), "round {round}");
+            assert_eq!(spread(&behind).get("far1"), Some(&50), "round {round}");
             let both = direct.iter().chain(&behind);
             assert!(
                 both.clone()
@@ -369,6 +357,6 @@ fn direct_routing_and_the_proxy_share_a_vip() {
             lbd.wait_ready();
             lbd.wait_announced();
         }
-        drop((near, server));
+        drop((near, far));
     });
 }

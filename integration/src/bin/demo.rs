@@ -4,13 +4,16 @@
 //! in, and waits until it is ended.
 
 use anyhow::{Context, ensure};
-use integration::client::{request_within, spread};
+use integration::behind::Behind;
+use integration::client::{Identity, curl, request_within, spread};
 use integration::conf::{Conf, RealConf, ServiceConf};
 use integration::isolate;
-use integration::stage::{PORT, Stage, vip};
+use integration::routed;
+use integration::stage::{PORT, REAL_PORT, Stage, vip};
 use integration::topology::{CLIENT, LB, Offloads, VIP, real};
 use integration::wait_until;
 use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 /// The check of the demo's services: quick, so that the story is.
@@ -31,14 +34,34 @@ fn main() -> anyhow::Result<()> {
     }
 }
 
-/// Three real servers, one of them possibly weighted or left out.
+/// The VIP of the second act.
+const PROXIED_VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 11);
+
+/// `web` by direct routing to these real servers, and `app` by the proxy to the two that are behind
+/// lbd.
 fn conf(reals: &[u8]) -> Conf {
-    let service = ServiceConf::tcp("web", PORT).check(&CHECK);
-    Conf::one(
-        reals
-            .iter()
-            .fold(service, |service, n| service.real(RealConf::n(*n))),
-    )
+    let web = ServiceConf::tcp("web", PORT).check(&CHECK);
+    let web = reals
+        .iter()
+        .fold(web, |service, n| service.real(RealConf::n(*n)));
+    let app = ServiceConf::proxied("app", PORT)
+        .with("vip", &format!("\"{PROXIED_VIP}\""))
+        .check(&CHECK);
+    let app = [1, 2].into_iter().fold(app, |service, n| {
+        let real = RealConf::new(&format!("far{n}"), routed::real(n));
+        service.real(real.dialled_at(REAL_PORT))
+    });
+    Conf::one(web).service(app)
+}
+
+/// The switch, the network behind lbd, and lbd.
+fn stage(reals: u8) -> (Stage, Behind) {
+    let mut stage = Stage::before_lbd(reals, Offloads::Defaults, &conf(&[1, 2, 3]));
+    let behind = Behind::new(&stage.switch.lb, 2, REAL_PORT);
+    stage.lbd.spawn();
+    stage.lbd.wait_ready();
+    stage.lbd.wait_announced();
+    (stage, behind)
 }
 
 fn say(text: &str) {
@@ -55,12 +78,20 @@ fn picture() -> String {
                |           |           |           |
              lbd          rs1         rs2         rs3
           {LB}    {}  {}  {}
-      answers for the         real servers: the VIP {VIP} sits
-      VIP {VIP}      on their loopback, silently
+       answers for         real servers of the VIP {VIP}, which
+        both VIPs          sits on their loopback, silently
+               |
+           ====+===========+=============+===  another network
+                           |             |
+                         far1          far2
+                     {}  {}
+                           real servers of the VIP {PROXIED_VIP}, at port {REAL_PORT}
 ",
         real(1),
         real(2),
-        real(3)
+        real(3),
+        routed::real(1),
+        routed::real(2)
     )
 }
 
@@ -72,12 +103,14 @@ fn story() -> anyhow::Result<()> {
     say("of a frame change, so servers see the client's own address and answer it directly.");
     say("Everything below happens now, in network namespaces of this program's own.");
     say(&picture());
-    let mut stage = Stage::new(4, Offloads::Defaults, &conf(&[1, 2, 3]));
+    let (mut stage, mut behind) = stage(4);
 
     one_thousand_requests(&stage)?;
     a_server_dies(&mut stage)?;
     the_set_changes_under_load(&stage)?;
     lbd_is_killed(&mut stage)?;
+    the_proxy(&stage)?;
+    a_proxied_server_dies(&stage, &mut behind)?;
 
     drop(stage);
     let took = began.elapsed().as_secs_f64();
@@ -96,14 +129,10 @@ fn one_thousand_requests(stage: &Stage) -> anyhow::Result<()> {
         .iter()
         .filter(|answer| answer.peer.ip() == CLIENT)
         .count();
-    let shares: Vec<String> = spread(&answers)
-        .iter()
-        .map(|(server, count)| format!("{server} {count}"))
-        .collect();
     say(&format!(
         "   {} answers in {took:.1} s: {}.",
         answers.len(),
-        shares.join(", ")
+        shares(&answers)
     ));
     say(&format!(
         "   In {own} of them the server saw the client's own address, {CLIENT}."
@@ -198,8 +227,60 @@ fn lbd_is_killed(stage: &mut Stage) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn the_proxy(stage: &Stage) -> anyhow::Result<()> {
+    say("\n5. Second act, the transparent proxy: far1 and far2 are on another network, at another");
+    say(
+        "   port, where changing MAC addresses leads nowhere. lbd ends the client's connection and",
+    );
+    say("   dials the server itself, from the client's address. One thousand requests, as before:");
+    let answers = curl(&stage.switch.cl, proxied_vip(), 1_000);
+    let own = answers
+        .iter()
+        .filter(|answer| answer.peer.ip() == CLIENT)
+        .count();
+    say(&format!(
+        "   {} answers from port {REAL_PORT} of {}.",
+        answers.len(),
+        shares(&answers)
+    ));
+    say(&format!(
+        "   In {own} of them the server saw the client's own address, {CLIENT}."
+    ));
+    ensure!(
+        answers.len() == 1_000 && own == 1_000,
+        "not every proxied request was answered as promised"
+    );
+    Ok(())
+}
+
+fn a_proxied_server_dies(stage: &Stage, behind: &mut Behind) -> anyhow::Result<()> {
+    behind.servers[0].stop();
+    let answers = curl(&stage.switch.cl, proxied_vip(), 300);
+    say("\n6. far1 dies. A proxy that is refused tries another server before its client notices:");
+    say(&format!(
+        "   300 requests, begun before its check could know: {} answers, from {}.",
+        answers.len(),
+        shares(&answers)
+    ));
+    ensure!(answers.len() == 300, "a request was lost to a dead server");
+    Ok(())
+}
+
+fn proxied_vip() -> SocketAddr {
+    SocketAddr::new(PROXIED_VIP.into(), PORT)
+}
+
+/// `rs1 361, rs2 316`
+fn shares(answers: &[Identity]) -> String {
+    let shares: Vec<String> = spread(answers)
+        .iter()
+        .map(|(server, count)| format!("{server} {count}"))
+        .collect();
+    shares.join(", ")
+}
+
 fn lab() -> anyhow::Result<()> {
-    let stage = Stage::new(3, Offloads::Defaults, &conf(&[1, 2, 3]));
+    let (stage, _behind) = stage(3);
     say(&picture());
     // The first process of the namespaces has number 1 inside; outside it is told by the parent.
     say(&format!(
