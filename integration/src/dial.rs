@@ -136,11 +136,13 @@ pub fn refused(netns: &NetnsHandle, target: SocketAddr) -> Option<(End, Duration
         Err(error) if is_reset(&error) => End::Reset,
         Err(_) => End::Open,
         Ok(mut stream) => {
-            // It may be reset before it is asked.
-            let _ = stream.write_all(b"ECHO\n");
-            match read_to_end(&mut stream) {
-                (end, 0) => end,
-                _ => return None,
+            match stream.write_all(b"ECHO\n") {
+                // Whoever is told of a reset first is told alone.
+                Err(error) if is_reset(&error) => End::Reset,
+                _ => match read_to_end(&mut stream) {
+                    (end, 0) => end,
+                    _ => return None,
+                },
             }
         }
     };

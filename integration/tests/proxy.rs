@@ -150,13 +150,11 @@ fn t36_a_gibibyte_both_ways_at_once_is_equal_byte_for_byte() {
         }
         stage.wait_open(0, SOON);
         let metrics = stage.lbd.metrics();
-        for direction in ["to_real", "to_client"] {
+        // To the byte: the pattern, and the lines that ask for it and judge it.
+        let (asked, judged) = (format!("DUPLEX {GIB}\n"), format!("{GIB} same\n"));
+        for (direction, line) in [("in", asked), ("out", judged)] {
             let bytes = metrics.value("lbd_proxy_bytes_total", &[("direction", direction)]);
-            assert!(
-                bytes >= 2.0 * GIB as f64,
-                "{direction}: {bytes}\n{}",
-                metrics.text
-            );
+            assert_eq!(bytes, 2.0 * (GIB + line.len() as u64) as f64, "{direction}");
         }
     });
 }

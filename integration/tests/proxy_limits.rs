@@ -184,6 +184,16 @@ fn t40_slow_clients_cost_little_and_hold_up_nobody() {
             habits.map(|(habit, count)| Crowd::gather(&stage.client(), vip(), habit, count));
         let begun = Instant::now();
         wait_until("all are connected", SOON, || stage.open() >= 4_900.0);
+        // What never-readers asked for fills the buffers on the way; then it stands.
+        let moved = || stage.lbd.metrics().value("lbd_proxy_bytes_total", &[]);
+        let (mut last, mut since) = (moved(), Instant::now());
+        wait_until("the never-readers' buffers are full", 4 * SOON, || {
+            let now = moved();
+            if now - last > 1e6 {
+                (last, since) = (now, Instant::now());
+            }
+            since.elapsed() > Duration::from_secs(1)
+        });
         let (p99, longest) = latency(&stage, 300);
         let grown = stage.lbd.resident_kib().saturating_sub(before);
         figure(
@@ -193,7 +203,8 @@ fn t40_slow_clients_cost_little_and_hold_up_nobody() {
         assert!(grown <= 5_000 * 64, "{grown} KiB for 5,000 connections");
         assert!(p99 < Duration::from_millis(100), "p99 {p99:?}");
         // Those who say nothing are ended; those who trickle are not.
-        wait_until("the silent ones are ended", 2 * IDLE, || {
+        // Buffers of never-readers may still move a little now and then, which is no silence.
+        wait_until("the silent ones are ended", 4 * IDLE, || {
             stage.open() <= 1_000.0
         });
         let took = begun.elapsed();
