@@ -1,17 +1,17 @@
 //! lbctl, the control socket and the metrics page, as scripts meet them.
 
-use integration::conf::{Conf, ServiceConf};
+use integration::conf::{Conf, FAST_TCP_CHECK, ServiceConf};
 use integration::daemon::{Daemon, binary, named};
 use integration::frames::{Headers, dst_mac, mac};
 use integration::isolated;
 use integration::netns::run;
-use integration::stage::{PORT, Stage, all_four};
+use integration::stage::{PORT, Stage, all_four, web};
 use integration::topology::{CLIENT, Offloads, VIP, Wire, real_mac};
 use integration::wire::RawSocket;
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 fn wire_and_lbd() -> (Wire, Daemon) {
@@ -384,5 +384,94 @@ fn metrics_are_clean_and_carry_no_client() {
             &[("service", "web"), ("real", "rs1")],
         );
         assert_eq!(rs1["packets"].as_f64(), Some(counted));
+    });
+}
+
+/// A follower's lines as they come.
+fn follow(lbd: &Daemon, args: &[&str]) -> (Child, std::sync::mpsc::Receiver<String>) {
+    let mut child = lbd
+        .ctl_command(args)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("lbctl");
+    let out = BufReader::new(child.stdout.take().expect("its stdout"));
+    let (to, lines) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for line in out.lines().map_while(Result::ok) {
+            if to.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    (child, lines)
+}
+
+#[test]
+fn events_are_followed_from_the_start_of_lbd_to_its_end() {
+    isolated(|| {
+        let mut stage = Stage::new(
+            2,
+            Offloads::Defaults,
+            &Conf::one(web(2).check(FAST_TCP_CHECK)),
+        );
+        let (mut child, lines) = follow(&stage.lbd, &["events", "-f"]);
+        let until = |words: &str| {
+            let deadline = Instant::now() + Duration::from_secs(10);
+            let mut seen = Vec::new();
+            loop {
+                let left = deadline.saturating_duration_since(Instant::now());
+                let Ok(line) = lines.recv_timeout(left) else {
+                    panic!("{words:?} does not come after {seen:#?}");
+                };
+                if line.contains(words) {
+                    return line;
+                }
+                seen.push(line);
+            }
+        };
+        until("  lbd 0.");
+        until("  vip 192.0.2.10 on eth0 probing -> announced");
+        stage.lbd.ctl(&["real", "drain", "web", "rs1"]).ok();
+        until("change by uid ");
+        until("  real web/rs1 up -> draining: ");
+        stage.lbd.ctl(&["real", "enable", "web", "rs1"]).ok();
+        until("  real web/rs1 draining -> up");
+        stage.servers[0].stop();
+        until("  real web/rs1 up -> down: connection refused");
+        until("  service web up -> degraded: 1 of 2 reals up");
+        stage.lbd.write_text("nonsense");
+        stage.lbd.ctl(&["reload"]).exits(78);
+        until("  reload by command refused, nothing was changed, revision 1: ");
+
+        let show = stage.lbd.ctl(&["real", "show", "web", "rs1"]).ok();
+        let history: Vec<String> = show
+            .stdout()
+            .lines()
+            .filter(|line| line.starts_with("history"))
+            .map(str::to_owned)
+            .collect();
+        assert!(
+            history[0].ends_with("up -> down: connection refused"),
+            "{history:#?}"
+        );
+        assert!(history[1].contains("draining -> up"), "{history:#?}");
+        let json = stage.lbd.ctl(&["-o", "json", "real", "show", "web", "rs1"]);
+        assert_eq!(json.json()["history"][0]["to"], "down");
+
+        let past = stage.lbd.ctl(&["events", "-o", "json"]).ok();
+        let seqs: Vec<u64> = past
+            .stdout()
+            .lines()
+            .map(|line| {
+                let event: Value = serde_json::from_str(line).expect("a document a line");
+                assert_eq!(event["api_version"], "v1");
+                event["seq"].as_u64().expect("a number")
+            })
+            .collect();
+        assert!(seqs.iter().copied().eq(1..=seqs.len() as u64), "{seqs:?}");
+
+        stage.lbd.stop(Signal::SIGTERM);
+        let ended = child.wait().expect("lbctl");
+        assert_eq!(ended.code(), Some(5), "the stop of lbd ends the stream");
     });
 }

@@ -79,6 +79,8 @@ pub enum Command {
     Vip(VipCommand),
     /// List the flows lbd remembers now, and the connections and sessions it proxies
     Flows(FlowsArgs),
+    /// What happened since lbd started: servers, services, VIPs, reloads, changes by command
+    Events(EventsArgs),
     /// What lbd would do with a packet, step by step, and why; nothing is sent or changed
     Explain(ExplainArgs),
     /// Look for what is wrong with this host, the network and the reals; exit code 1 if something is
@@ -117,7 +119,7 @@ pub enum RealCommand {
         #[arg(value_parser = service)]
         service: Option<ServiceRef>,
     },
-    /// One real: state, checks, MAC, counters
+    /// One real: state, checks, MAC, counters, its last ten transitions
     Show(RealArgs),
     /// No new flows; those it has may end by themselves
     Drain {
@@ -209,6 +211,13 @@ pub struct FlowsArgs {
     /// At most this many; lbd itself stops at 10000
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub limit: usize,
+}
+
+#[derive(Debug, Args)]
+pub struct EventsArgs {
+    /// Go on with what happens from now on, until interrupted (so does -w)
+    #[arg(short, long)]
+    pub follow: bool,
 }
 
 #[derive(Debug, Args)]

@@ -28,6 +28,9 @@ pub enum Failure {
         /// What is wrong with it.
         reason: String,
     },
+    /// Events no longer come.
+    #[error("lbd has ended the stream of events: it stopped, or they were not read fast enough")]
+    StreamEnded,
     /// Flows were still there when the time was up.
     #[error("{flows} flows of {real} still run after {}", humantime::format_duration(*waited))]
     StillDraining {
@@ -72,7 +75,7 @@ impl Failure {
             {
                 6
             }
-            Failure::Unreachable { .. } | Failure::BadAnswer { .. } => 5,
+            Failure::Unreachable { .. } | Failure::BadAnswer { .. } | Failure::StreamEnded => 5,
             Failure::StillDraining { .. } => 7,
             Failure::DrainEnded { .. } => 4,
             Failure::Unreadable { .. } | Failure::Output(_) | Failure::Start(_) => 1,
@@ -93,6 +96,7 @@ impl Failure {
             Failure::BadAnswer { .. } => {
                 Some("is it lbd that listens there, in the version of this lbctl?".into())
             }
+            Failure::StreamEnded => Some("lbctl status says whether lbd runs".into()),
             Failure::StillDraining { .. } => Some(
                 "it stays draining and gets no new flows; see them: lbctl flows --real NAME; \
                  end them: lbctl real disable"

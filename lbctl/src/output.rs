@@ -5,6 +5,7 @@ use crate::client::Client;
 use crate::failure::Failure;
 use crate::render::{Look, Page, json};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
@@ -68,6 +69,29 @@ impl Context {
     ) -> Result<ExitCode, Failure> {
         write(&self.text(view, draw)?)?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Whether `--watch` was given.
+    pub fn watches(&self) -> bool {
+        self.watch.is_some()
+    }
+
+    /// Prints one line of a stream: as it came for programs, drawn for people.
+    ///
+    /// # Errors
+    /// It is no `T`, or stdout cannot be written.
+    pub fn print_line<T: DeserializeOwned>(
+        &self,
+        line: &str,
+        draw: fn(&T, &mut Page),
+    ) -> Result<(), Failure> {
+        if self.format == Format::Json {
+            return write(&json::safe(line));
+        }
+        let view = serde_json::from_str(line).map_err(|e| self.client.bad_answer(e.to_string()))?;
+        let mut page = Page::new(self.look());
+        draw(&view, &mut page);
+        write(&page.into_text())
     }
 
     /// Fetches and prints, once or as often as `--watch` says. While watching, a failure is shown

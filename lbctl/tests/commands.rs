@@ -43,6 +43,9 @@ fn obedient() -> FakeLbd {
                 flows: vec![],
                 truncated: true,
             }),
+            Request::Events { .. } => {
+                return Err(ApiError::new(ErrorCode::Unavailable, "8 follow already"));
+            }
             Request::Explain { .. } => {
                 return Err(ApiError::new(ErrorCode::Conflict, "not today"));
             }
@@ -77,6 +80,43 @@ fn status_is_readable_and_stable() {
     let json: Value = serde_json::from_slice(&json.get_output().stdout).unwrap();
     let fixture = include_str!("../../lbcore/src/api/fixtures/status.json");
     assert_eq!(json, serde_json::from_str::<Value>(fixture).unwrap());
+}
+
+/// Two events as lbd sends them, the second of a kind that is yet to be invented.
+const EVENTS: &str = concat!(
+    r#"{"api_version":"v1","seq":1,"at":"2025-11-21T07:31:05.250Z","event":"real","service":"web","#,
+    r#""real":"rs1","from":"up","to":"down","reason":"odd \u202e reason"}"#,
+    "\n",
+    r#"{"api_version":"v1","seq":2,"at":"2025-11-21T07:31:06.250Z","event":"eclipse","of":"moon"}"#,
+    "\n"
+);
+
+#[test]
+fn events_are_lines_for_people_and_for_programs() {
+    let lbd = FakeLbd::raw(|_| {
+        let length = EVENTS.len();
+        format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{EVENTS}")
+    });
+    let people = lbd.lbctl("events").assert().success();
+    assert_eq!(
+        text(&people.get_output().stdout),
+        "2025-11-21T07:31:05.250Z  real web/rs1 up -> down: odd \\u{202e} reason\n\
+         2025-11-21T07:31:06.250Z  something this version has no words for\n"
+    );
+    let programs = lbd.lbctl("events -o json").assert().success();
+    assert_eq!(text(&programs.get_output().stdout), EVENTS);
+    // Who follows is told that there will be no more.
+    for line in ["events -f", "events -w"] {
+        let output = lbd.lbctl(line).assert().code(5);
+        let said = text(&output.get_output().stderr);
+        assert!(said.contains("ended the stream of events"), "{said}");
+    }
+    let follow = |follow| Request::Events { follow };
+    assert_eq!(
+        lbd.heard(),
+        [false, false, true, true].map(follow).as_slice()
+    );
+    obedient().lbctl("events -f").assert().code(1);
 }
 
 #[test]

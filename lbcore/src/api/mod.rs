@@ -4,6 +4,7 @@
 
 mod doctor;
 mod error;
+mod event;
 mod explain;
 mod request;
 mod response;
@@ -15,6 +16,7 @@ mod view;
 pub use crate::net::Prefix;
 pub use doctor::{CheckDone, Checked, DoctorView, FindingView, Severity};
 pub use error::{ApiError, ErrorBody, ErrorCode};
+pub use event::{EventView, Happening, StateChange, TransitionView};
 pub use explain::{CandidateView, ExplainView, FlowFound, Verdict};
 pub use request::{
     FlowFilter, MAX_FLOWS_LISTED, RealChange, RealRef, Request, ServiceRef, VipVerb,

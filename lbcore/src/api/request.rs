@@ -68,6 +68,11 @@ pub enum Request {
         /// What it is addressed to.
         vip: SocketAddr,
     },
+    /// What happened lately.
+    Events {
+        /// And what happens from now on, without end.
+        follow: bool,
+    },
     /// Look for what is wrong with this host, the network and the reals.
     Doctor {
         /// Dial reals as if from this client; `None`: from the one seen last.
@@ -97,6 +102,7 @@ impl Request {
             | Request::Real { .. }
             | Request::Vips
             | Request::Flows { .. }
+            | Request::Events { .. }
             | Request::Explain { .. } => false,
         }
     }
@@ -117,6 +123,7 @@ impl Request {
             Request::Vips => "vips".into(),
             Request::Vip { vip, verb } => format!("vip {verb} {vip}"),
             Request::Flows { .. } => "flows".into(),
+            Request::Events { .. } => "events".into(),
             Request::Explain {
                 protocol,
                 client,

@@ -25,7 +25,7 @@ pub struct Call {
 pub const PATHS: &str = "GET /v1/status, GET /v1/services, GET /v1/services/{service}, \
     GET /v1/services/{service}/reals, GET|PATCH /v1/services/{service}/reals/{real}, \
     POST /v1/services/{service}/reals/{real}/drain, GET /v1/vips, \
-    POST /v1/vips/{vip}/take|release, GET /v1/flows, GET /v1/doctor, POST /v1/explain, \
+    POST /v1/vips/{vip}/take|release, GET /v1/flows, GET /v1/events[?follow], GET /v1/doctor, POST /v1/explain, \
     POST /v1/reload";
 
 /// The largest weight.
@@ -72,6 +72,10 @@ impl Call {
                 body: Vec::new(),
             },
             Request::Flows { filter } => get(format!("/v1/flows{}", flow_query(filter))),
+            Request::Events { follow } => get(match follow {
+                true => "/v1/events?follow".into(),
+                false => "/v1/events".into(),
+            }),
             Request::Doctor { client } => get(format!("/v1/doctor{}", doctor_query(*client))),
             &Request::Explain {
                 protocol,
@@ -147,6 +151,9 @@ impl Call {
             (["flows"], "GET") => Ok(Request::Flows {
                 filter: read_flow_query(query)?,
             }),
+            (["events"], "GET") => Ok(Request::Events {
+                follow: read_events_query(query)?,
+            }),
             (["doctor"], "GET") => Ok(Request::Doctor {
                 client: read_doctor_query(query)?,
             }),
@@ -170,7 +177,7 @@ impl Call {
                 };
                 Ok(Request::Reload { force, dry_run })
             }
-            (["status" | "services" | "vips" | "flows" | "doctor"], _)
+            (["status" | "services" | "vips" | "flows" | "events" | "doctor"], _)
             | (["services", _] | ["services", _, "reals"], _) => Err(refuse("GET")),
             (["services", _, "reals", _], _) => Err(refuse("GET and PATCH")),
             (["services", _, "reals", _, "drain"], _)
@@ -294,6 +301,15 @@ fn read_doctor_query(query: &str) -> Result<Option<IpAddr>, ApiError> {
         }
     }
     Ok(client)
+}
+
+fn read_events_query(query: &str) -> Result<bool, ApiError> {
+    match query {
+        "" => Ok(false),
+        "follow" | "follow=true" => Ok(true),
+        _ => Err(bad_request(format!("events knows no {query:?}"))
+            .hint("it knows follow: what happens from now on, too")),
+    }
 }
 
 fn bad_request(message: String) -> ApiError {

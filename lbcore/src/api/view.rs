@@ -1,7 +1,7 @@
 //! The state of lbd as people and scripts see it. These keys are a contract: a key may be added,
 //! none is renamed or taken away.
 
-use super::Timestamp;
+use super::{Timestamp, TransitionView};
 use crate::config::{Admin, Announce, Mode};
 use crate::net::{Prefix, Protocol};
 use crate::sched;
@@ -243,6 +243,9 @@ pub struct RealView {
     pub packets: Option<u64>,
     /// Bytes from clients, IP headers included; of proxied tcp the payload.
     pub bytes: u64,
+    /// Its last transitions, the latest first, since lbd started; only where one real is asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<TransitionView>,
 }
 
 /// How a real is dialled.

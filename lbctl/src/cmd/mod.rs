@@ -3,6 +3,7 @@
 mod completion;
 mod config;
 mod doctor;
+mod events;
 mod explain;
 mod flows;
 mod health;
@@ -31,6 +32,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Real(command) => block_on(real::run(command, &Context::new(global))),
         Command::Vip(command) => block_on(vip::run(command, &Context::new(global))),
         Command::Flows(args) => block_on(flows::run(args, &Context::new(global))),
+        Command::Events(args) => block_on(events::run(args, &Context::new(global))),
         Command::Explain(args) => block_on(explain::run(args, &Context::new(global))),
         Command::Doctor(args) => block_on(doctor::run(args, &Context::new(global))),
         Command::Reload(args) => block_on(reload::run(args, &Context::new(global))),

@@ -9,7 +9,11 @@ use serde::Serialize;
 /// # Errors
 /// What serde says; it does not for our views.
 pub fn document(view: &impl Serialize) -> serde_json::Result<String> {
-    let text = serde_json::to_string_pretty(&Envelope::new(view))?;
+    Ok(safe(&serde_json::to_string_pretty(&Envelope::new(view))?))
+}
+
+/// A JSON text with a newline at its end, and nothing in it that could move a cursor.
+pub fn safe(text: &str) -> String {
     let mut safe = String::with_capacity(text.len() + 1);
     for c in text.chars() {
         if c == '\n' || is_printable(c) {
@@ -22,7 +26,7 @@ pub fn document(view: &impl Serialize) -> serde_json::Result<String> {
         }
     }
     safe.push('\n');
-    Ok(safe)
+    safe
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! elsewhere loses what could move a cursor.
 
 pub mod doctor;
+pub mod events;
 pub mod explain;
 pub mod flows;
 pub mod human;

@@ -86,6 +86,11 @@ impl Field {
         }
     }
 
+    /// Its tone.
+    pub fn tone(&self) -> Tone {
+        self.tone
+    }
+
     /// With the same tone and other words.
     pub fn with_text(self, text: impl Into<String>) -> Self {
         Field::toned(text, self.tone)

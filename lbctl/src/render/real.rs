@@ -3,7 +3,7 @@
 use super::page::{Field, Page, numbers, words};
 use super::words as say;
 use super::{human, status::traffic};
-use lbcore::api::{ChangeView, RealView};
+use lbcore::api::{ChangeView, RealView, TransitionView};
 use serde::Serialize;
 
 /// Reals, each with the name of its service.
@@ -127,6 +127,9 @@ pub fn show(view: &RealView, page: &mut Page) {
     for check in &view.checks {
         let text = format!("{}: {}, {}", check.check, check.state, check.reason);
         pairs.push(("check", say::real_state(check.state).with_text(text)));
+    }
+    for TransitionView { at, change } in &view.history {
+        pairs.push(("history", format!("{at}  {change}").into()));
     }
     page.pairs(pairs);
 }

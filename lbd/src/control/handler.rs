@@ -1,7 +1,8 @@
 //! One HTTP request, answered: may the peer do this, what does it ask, what does the daemon say.
 
-use super::{Access, Ask, NoAnswer, Peer, ask};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use super::events::{Lasts, Lines};
+use super::{Access, Ask, EventStream, NoAnswer, Peer, ask};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Bytes};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Request, Response, StatusCode};
@@ -26,15 +27,21 @@ pub async fn answer<B>(
     peer: &Peer,
     access: &Access,
     asks: &mpsc::Sender<Ask>,
-) -> Response<Full<Bytes>>
+) -> Response<Lines>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     match decide(request, peer, access, asks).await {
-        Ok(response) => document(StatusCode::OK, &Envelope::new(response)),
+        Ok(Answer::Document(response)) => document(StatusCode::OK, &Envelope::new(response)),
+        Ok(Answer::Events(stream)) => events(stream),
         Err(error) => refusal(error),
     }
+}
+
+enum Answer {
+    Document(api::Response),
+    Events(EventStream),
 }
 
 async fn decide<B>(
@@ -42,7 +49,7 @@ async fn decide<B>(
     peer: &Peer,
     access: &Access,
     asks: &mpsc::Sender<Ask>,
-) -> Result<api::Response, ApiError>
+) -> Result<Answer, ApiError>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -66,8 +73,13 @@ where
         .path_and_query()
         .map_or("", |target| target.as_str());
     let request = Call::read(parts.method.as_str(), target, &body)?;
+    if let api::Request::Events { follow } = request {
+        let answer = ask(asks, ANSWER_TIMEOUT, |reply| Ask::Events { follow, reply });
+        let stream = answer.await.unwrap_or_else(|why| Err(no_answer(why)));
+        return stream.map(Answer::Events);
+    }
     if !request.changes() {
-        return put(request, peer, asks).await;
+        return put(request, peer, asks).await.map(Answer::Document);
     }
     let verb = request.verb();
     let verb = printable(&verb);
@@ -99,7 +111,7 @@ where
             printable(&error.message)
         ),
     }
-    result
+    result.map(Answer::Document)
 }
 
 async fn read_body<B>(body: B) -> Result<Bytes, ApiError>
@@ -136,20 +148,22 @@ async fn put(
         peer,
         reply,
     });
-    answer.await.unwrap_or_else(|no_answer| {
-        Err(match no_answer {
-            NoAnswer::Gone => ApiError::new(ErrorCode::Unavailable, "lbd is stopping"),
-            NoAnswer::Late => ApiError::new(
-                ErrorCode::Timeout,
-                format!("lbd did not answer within {ANSWER_TIMEOUT:?}; a change may still come"),
-            )
-            .hint("look at lbctl status and at lbd's log (journalctl -u lbd)"),
-        })
-    })
+    answer.await.unwrap_or_else(|why| Err(no_answer(why)))
+}
+
+fn no_answer(why: NoAnswer) -> ApiError {
+    match why {
+        NoAnswer::Gone => ApiError::new(ErrorCode::Unavailable, "lbd is stopping"),
+        NoAnswer::Late => ApiError::new(
+            ErrorCode::Timeout,
+            format!("lbd did not answer within {ANSWER_TIMEOUT:?}; a change may still come"),
+        )
+        .hint("look at lbctl status and at lbd's log (journalctl -u lbd)"),
+    }
 }
 
 /// An error as an answer.
-pub fn refusal(error: ApiError) -> Response<Full<Bytes>> {
+pub fn refusal(error: ApiError) -> Response<Lines> {
     let code = error.code;
     let status =
         StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -163,7 +177,18 @@ pub fn refusal(error: ApiError) -> Response<Full<Bytes>> {
     response
 }
 
-fn document(status: StatusCode, body: &impl Serialize) -> Response<Full<Bytes>> {
+fn events(EventStream { past, following }: EventStream) -> Response<Lines> {
+    let (more, lasts) = following.map(|f| (f.lines, Lasts(f.cut))).unzip();
+    let mut response = Response::new(Lines::open(past, more));
+    if let Some(lasts) = lasts {
+        response.extensions_mut().insert(lasts);
+    }
+    let kind = HeaderValue::from_static("application/x-ndjson");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
+
+fn document(status: StatusCode, body: &impl Serialize) -> Response<Lines> {
     let (status, body) = match serde_json::to_vec(body) {
         Ok(body) => (status, body),
         Err(error) => {
@@ -171,7 +196,7 @@ fn document(status: StatusCode, body: &impl Serialize) -> Response<Full<Bytes>> 
             (StatusCode::INTERNAL_SERVER_ERROR, Vec::new())
         }
     };
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+    let mut response = Response::new(Lines::whole(Bytes::from(body)));
     *response.status_mut() = status;
     response
         .headers_mut()

@@ -4,11 +4,13 @@
 //! state, and sends back what it says. Everything here is bounded: connections, bytes, time.
 
 mod access;
+mod events;
 mod handler;
 pub mod metrics;
 pub mod server;
 
 pub use access::{Access, Peer};
+pub use events::{EventStream, Following};
 pub use metrics::MetricsView;
 
 use lbcore::api::{ApiError, Request, Response};
@@ -28,6 +30,13 @@ pub enum Ask {
         peer: Peer,
         /// Where the answer goes. Nobody may be there any more.
         reply: oneshot::Sender<Result<Response, ApiError>>,
+    },
+    /// Somebody wants to hear what happened, or follows what happens.
+    Events {
+        /// Also what is to come.
+        follow: bool,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<EventStream, ApiError>>,
     },
     /// `/metrics`: everything that is counted.
     Metrics {

@@ -1,5 +1,6 @@
 //! The control socket: HTTP/1.1 on a unix socket, one request a connection.
 
+use super::events::Lasts;
 use super::handler::answer;
 use super::{Access, Ask, Peer};
 use hyper::server::conn::http1;
@@ -12,7 +13,7 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{UnixListener, UnixStream};
@@ -29,7 +30,8 @@ const MAX_HEADERS: usize = 8 * 1024;
 /// A client that has connected says what it wants within this time.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// From connecting to the last byte of the answer: a peer that does not read ends here.
+/// From connecting to the last byte of the answer: a peer that does not read ends here. Who
+/// follows events stays until nothing more comes for him.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Connections the kernel keeps for us between two accepts.
@@ -214,9 +216,16 @@ pub(super) async fn serve(
     access: Arc<Access>,
     asks: mpsc::Sender<Ask>,
 ) {
+    let lasts: OnceLock<Lasts> = OnceLock::new();
     let service = service_fn(|request| {
-        let (peer, access, asks) = (&peer, &access, &asks);
-        async move { Ok::<_, Infallible>(answer(request, peer, access, asks).await) }
+        let (peer, access, asks, lasts) = (&peer, &access, &asks, &lasts);
+        async move {
+            let response = answer(request, peer, access, asks).await;
+            if let Some(until) = response.extensions().get::<Lasts>() {
+                lasts.get_or_init(|| until.clone());
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -225,10 +234,17 @@ pub(super) async fn serve(
         .max_buf_size(MAX_HEADERS)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
-    match tokio::time::timeout(CONNECTION_TIMEOUT, connection).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => debug!(%error, uid = peer.uid, "control: connection ended early"),
-        Err(_) => debug!(uid = peer.uid, "control: connection took too long"),
+    let too_long = async {
+        tokio::time::sleep(CONNECTION_TIMEOUT).await;
+        if let Some(lasts) = lasts.get() {
+            lasts.clone().over().await;
+        }
+    };
+    tokio::select! {
+        ended = connection => if let Err(error) = ended {
+            debug!(%error, uid = peer.uid, "control: connection ended early");
+        },
+        () = too_long => debug!(uid = peer.uid, "control: connection took too long"),
     }
 }
 

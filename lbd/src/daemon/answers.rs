@@ -3,10 +3,11 @@
 use super::persist::Changed;
 use super::reconciler::{Reconciler, Trigger};
 use super::reload::Refused;
-use crate::control::Ask;
+use crate::control::{Ask, Peer};
 use lbcore::api::{
-    ApiError, ChangeView, ErrorCode, RealChange, RealRef, RealView, RealsView, ReloadView, Request,
-    Response, ServiceRef, ServiceView, ServicesView, VipVerb, VipsView,
+    ApiError, ChangeView, ErrorCode, Happening, RealChange, RealRef, RealView, RealsView,
+    ReloadView, Request, Response, ServiceRef, ServiceView, ServicesView, TransitionView, VipVerb,
+    VipsView,
 };
 use lbcore::config;
 use lbcore::vip::Hold;
@@ -27,8 +28,15 @@ impl Reconciler {
                 reply,
                 ..
             } => self.doctor(client, reply),
-            Ask::Request { request, reply, .. } => {
-                let _ = reply.send(self.request(request).await);
+            Ask::Request {
+                request,
+                peer,
+                reply,
+            } => {
+                let _ = reply.send(self.request(request, &peer).await);
+            }
+            Ask::Events { follow, reply } => {
+                let _ = reply.send(self.journal.stream(follow));
             }
             Ask::Metrics { reply } => {
                 let _ = reply.send(self.metrics());
@@ -39,7 +47,7 @@ impl Reconciler {
         }
     }
 
-    async fn request(&mut self, request: Request) -> Result<Response, ApiError> {
+    async fn request(&mut self, request: Request, peer: &Peer) -> Result<Response, ApiError> {
         Ok(match request {
             Request::Status => Response::Status(Box::new(self.status())),
             Request::Services => {
@@ -56,18 +64,21 @@ impl Reconciler {
             }
             Request::Real { service, real } => {
                 let found = self.find(&service)?;
-                Response::Real(Box::new(pick(found, &real)?))
+                let service = found.name.clone();
+                let mut view = pick(found, &real)?;
+                view.history = self.history_of(&service, &view);
+                Response::Real(Box::new(view))
             }
             Request::SetReal {
                 service,
                 real,
                 change,
-            } => self.set_real(&service, &real, change).await?,
+            } => self.set_real(&service, &real, change, peer).await?,
             Request::Vips => Response::Vips(VipsView {
                 vips: self.vip_views(),
             }),
-            Request::Vip { vip, verb } => self.set_vip(vip, verb).await?,
-            Request::Flows { .. } | Request::Doctor { .. } => {
+            Request::Vip { vip, verb } => self.set_vip(vip, verb, peer).await?,
+            Request::Flows { .. } | Request::Doctor { .. } | Request::Events { .. } => {
                 let error = ApiError::new(ErrorCode::Internal, "asked at the wrong door");
                 return Err(error);
             }
@@ -77,6 +88,9 @@ impl Reconciler {
                 vip,
             } => Response::Explain(Box::new(self.explain(protocol, client, vip))),
             Request::Reload { force, dry_run } => {
+                if !dry_run {
+                    self.note_change(peer, "reload".to_owned());
+                }
                 let reloaded = self.reload(Trigger::Typed { force }, dry_run).await;
                 let reloaded = reloaded.map_err(refusal)?;
                 Response::Reload(ReloadView {
@@ -99,6 +113,22 @@ impl Reconciler {
             .ok_or_else(|| self.no_service(wanted))
     }
 
+    fn note_change(&mut self, peer: &Peer, change: String) {
+        let (uid, pid) = (peer.uid, peer.pid);
+        self.journal.note(Happening::Change { uid, pid, change });
+    }
+
+    fn history_of(&self, service: &str, real: &RealView) -> Vec<TransitionView> {
+        let table = self.live.table();
+        let mut services = table.services.iter();
+        let Some(service) = services.find(|s| *s.name == *service) else {
+            return Vec::new();
+        };
+        let mut members = service.members.iter();
+        let same = members.find(|m| m.name == real.name && m.lingering == real.removed);
+        same.map(|m| self.journal.history(m.id)).unwrap_or_default()
+    }
+
     pub(super) fn find_config(&self, wanted: &ServiceRef) -> Result<&config::Service, ApiError> {
         let mut services = self.world.services();
         services
@@ -116,6 +146,7 @@ impl Reconciler {
         service: &ServiceRef,
         real: &RealRef,
         change: RealChange,
+        peer: &Peer,
     ) -> Result<Response, ApiError> {
         let config = self.find_config(service)?;
         let first_port = config.ports.first().copied().unwrap_or_default();
@@ -161,6 +192,9 @@ impl Reconciler {
             .retain(|_, reals| !reals.is_empty());
         if !changes.is_empty() {
             self.save_overrides();
+            for change in &changes {
+                self.note_change(peer, format!("{name}/{} {change}", called.0));
+            }
             self.refresh().await;
         }
         let real = pick(self.find(service)?, &called)?;
@@ -173,7 +207,12 @@ impl Reconciler {
         })))
     }
 
-    async fn set_vip(&mut self, vip: IpAddr, verb: VipVerb) -> Result<Response, ApiError> {
+    async fn set_vip(
+        &mut self,
+        vip: IpAddr,
+        verb: VipVerb,
+        peer: &Peer,
+    ) -> Result<Response, ApiError> {
         if !self.world.services().any(|s| s.vips.contains(&vip)) {
             let error = ApiError::new(ErrorCode::NotFound, format!("no service has the VIP {vip}"));
             return Err(error.hint("lbctl vip list shows them all"));
@@ -184,6 +223,7 @@ impl Reconciler {
         };
         self.world.overrides.vips.insert(vip, hold);
         self.save_overrides();
+        self.note_change(peer, format!("vip {vip}: {verb}"));
         self.refresh().await;
         let vips = self
             .vip_views()

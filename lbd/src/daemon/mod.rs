@@ -4,6 +4,7 @@ mod answers;
 mod doctor;
 mod explain;
 mod flows;
+mod journal;
 mod notify;
 mod persist;
 mod plans;

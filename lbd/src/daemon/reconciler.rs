@@ -10,10 +10,12 @@ mod reloading;
 
 pub(super) use reloading::access_of;
 
+use super::journal::Journal;
 use super::notify::Notifier;
 use super::persist::{Places, Set};
 use super::plans;
 use super::reload::Refused;
+use super::views::state_reason;
 use super::watchdog;
 use super::world::World;
 use crate::control::{Access, Ask};
@@ -26,6 +28,7 @@ use crate::probe::{Board, Target};
 use crate::proxy::{Proxy, ProxyPlan, ProxyState};
 use crate::sys::clock;
 use crate::vip::VipPlan;
+use lbcore::api::{Happening, StateChange};
 use lbcore::config::Config;
 use lbcore::id::RealId;
 use lbcore::service::{Exhausted, RealState, Rings, compile};
@@ -125,6 +128,7 @@ pub struct Reconciler {
     pub(super) config_file: PathBuf,
     pub(super) board: Arc<Board>,
     pub(super) tallies: Tallies,
+    pub(super) journal: Journal,
     pub(super) started: SystemTime,
     pub(super) revision: u64,
     pub(super) generation: u64,
@@ -191,6 +195,11 @@ impl Reconciler {
                 refused.summary
             ));
         }
+        let mut journal = Journal::default();
+        journal.note(Happening::Start {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+        });
         let judged_by = clock::now() + longest_first_check(&begin.world.config);
         Reconciler {
             live: begin.live,
@@ -199,6 +208,7 @@ impl Reconciler {
             config_file: begin.config_file,
             board: begin.board,
             tallies,
+            journal,
             started: now,
             revision: 1,
             generation: begin.generation,
@@ -279,11 +289,24 @@ impl Reconciler {
                     |w: &crate::vip::Wanted| w.vip == news.vip && w.interface == news.interface;
                 if self.out.vips.borrow().vips.iter().any(of) {
                     let key = (news.vip, news.interface.clone());
-                    self.world.vips.insert(key, news);
+                    let (to, note) = (news.state, news.note.clone());
+                    let (vip, interface) = key.clone();
+                    let from = self.world.vips.insert(key, news).map(|before| before.state);
+                    if from != Some(to) {
+                        self.journal.note(Happening::Vip {
+                            vip,
+                            interface,
+                            from,
+                            to,
+                            note,
+                        });
+                    }
                 }
             }
             Event::Restored { kind } => {
                 *self.tallies.restored.entry(kind.to_owned()).or_default() += 1;
+                let kind = kind.to_owned();
+                self.journal.note(Happening::Restored { kind });
             }
         }
     }
@@ -297,6 +320,11 @@ impl Reconciler {
             self.tallies
                 .transitions
                 .retain(|id, _| reals.contains_key(id));
+            let table = self.live.table();
+            self.journal.retain(
+                |id| reals.contains_key(id),
+                |id| table.services.iter().any(|s| s.id == *id),
+            );
             self.dirty = true;
         }
         let readiness = self.readiness();
@@ -340,6 +368,11 @@ impl Reconciler {
         let changed = self.world.learn(&table, now, SystemTime::now());
         for (id, before) in changed {
             self.tell_transition(&table, id, before);
+        }
+        for service in &table.services {
+            let reason = || state_reason(service);
+            self.journal
+                .service(service.id, &service.name, service.state, reason);
         }
         self.save_set();
         // At the start the guard is on its way. What arrives already reaches this host's stack
@@ -396,6 +429,13 @@ impl Reconciler {
         let Some((service, member)) = table.member(id) else {
             return;
         };
+        let change = StateChange {
+            from: before,
+            to: member.state,
+            reason: member.reason.clone(),
+        };
+        self.journal
+            .transition(id, &service.name, &member.name, change);
         let tally = self.tallies.transitions.entry(id).or_default();
         *tally.entry(member.state.word()).or_default() += 1;
         info!(

@@ -18,7 +18,7 @@ use lbcore::id::RealId;
 use lbcore::net::Protocol;
 use lbcore::service::{ServiceState, ServiceTable};
 use lbcore::vip::Hold;
-use service::state_reason;
+pub(super) use service::state_reason;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 

@@ -76,6 +76,7 @@ fn request() -> impl Strategy<Value = Request> {
             client,
             vip
         }),
+        any::<bool>().prop_map(|follow| Request::Events { follow }),
         proptest::option::of(any::<IpAddr>()).prop_map(|client| Request::Doctor { client }),
         any::<(bool, bool)>().prop_map(|(force, dry_run)| Request::Reload { force, dry_run }),
     ]

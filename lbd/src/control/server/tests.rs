@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::control::{EventStream, Following};
 use lbcore::api::{Request, Response, ServicesView};
 use lbcore::config::Admin;
 use std::os::unix::fs::symlink;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 /// Everything that happens here happens at once; a machine under load gets this long.
@@ -265,6 +267,70 @@ async fn t60b_who_does_not_read_the_answer_is_left() {
         .await
         .unwrap()
         .unwrap();
+}
+
+/// A daemon whose events the test sends itself, and one connection that follows them.
+async fn following(pipe: usize) -> (DuplexStream, JoinHandle<()>, mpsc::Sender<String>, Cut) {
+    let (asks, mut queue) = mpsc::channel(1);
+    let (mut client, server) = duplex(pipe);
+    let serving = tokio::spawn(serve(server, root(), access(None), asks));
+    client.write_all(&get("/v1/events?follow")).await.unwrap();
+    let Some(Ask::Events { follow, reply }) = queue.recv().await else {
+        panic!("events are asked for");
+    };
+    assert!(follow);
+    let (lines, to_come) = mpsc::channel(8);
+    let (cut, until) = watch::channel(());
+    let stream = EventStream {
+        past: "past\n".into(),
+        following: Some(Following {
+            lines: to_come,
+            cut: until,
+        }),
+    };
+    reply.send(Ok(stream)).unwrap();
+    (client, serving, lines, cut)
+}
+
+type Cut = watch::Sender<()>;
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_outlasts_the_limit_and_ends_with_the_daemon() {
+    let (mut client, serving, lines, cut) = following(16 * 1024).await;
+    tokio::time::sleep(CONNECTION_TIMEOUT * 3).await;
+    lines.send("late\n".into()).await.unwrap();
+    drop((lines, cut));
+    let mut heard = String::new();
+    client.read_to_string(&mut heard).await.unwrap();
+    serving.await.unwrap();
+    assert!(heard.contains("application/x-ndjson"), "{heard}");
+    assert!(
+        heard.contains("past\n") && heard.contains("late\n"),
+        "{heard}"
+    );
+    assert!(heard.ends_with("0\r\n\r\n"), "a whole answer: {heard}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn t60b_who_follows_and_does_not_read_is_left_once_cut_off() {
+    let (_client, serving, lines, cut) = following(16).await;
+    while lines
+        .try_send("more than anybody reads\n".repeat(20))
+        .is_ok()
+    {}
+    tokio::time::sleep(CONNECTION_TIMEOUT * 2).await;
+    assert!(!serving.is_finished());
+    drop((lines, cut));
+    let limit = CONNECTION_TIMEOUT + Duration::from_secs(10);
+    timeout(limit, serving).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn who_follows_and_goes_is_noticed() {
+    let (client, serving, lines, _cut) = following(16 * 1024).await;
+    drop(client);
+    timeout(DEADLINE, lines.closed()).await.unwrap();
+    timeout(DEADLINE, serving).await.unwrap().unwrap();
 }
 
 #[tokio::test(start_paused = true)]

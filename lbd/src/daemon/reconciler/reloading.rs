@@ -4,6 +4,7 @@ use super::{Reconciler, Reloaded, Trigger};
 use crate::control::Access;
 use crate::daemon::persist::{Changed, RealOverride};
 use crate::daemon::reload::{self, Loaded, Refused};
+use lbcore::api::Happening;
 use lbcore::config::{self, Config};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -39,6 +40,15 @@ impl Reconciler {
             Trigger::Typed { .. } => "command",
         };
         let now = SystemTime::now();
+        self.journal.note(Happening::Reload {
+            by: by.to_string(),
+            ok: result.is_ok(),
+            revision: self.revision,
+            reason: match result {
+                Ok(reloaded) => in_short(&reloaded.changes),
+                Err(refused) => refused.summary.clone(),
+            },
+        });
         match result {
             Ok(reloaded) => {
                 self.tallies.reloads_ok += 1;
@@ -149,6 +159,18 @@ impl Reconciler {
         if let Err(error) = self.places.save_overrides(&self.world.overrides) {
             error!(%error, "the change is in force, but could not be kept: a restart undoes it");
         }
+    }
+}
+
+/// What a reload changed, in one line: the log has all of it.
+fn in_short(changes: &[String]) -> String {
+    const TOLD: usize = 5;
+    let more = changes.len().saturating_sub(TOLD);
+    let told = changes.iter().take(TOLD).cloned();
+    let rest = (more > 0).then(|| format!("and {more} more"));
+    match changes {
+        [] => "nothing is different".to_owned(),
+        _ => told.chain(rest).collect::<Vec<_>>().join("; "),
     }
 }
 

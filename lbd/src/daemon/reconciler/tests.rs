@@ -264,3 +264,57 @@ async fn a_released_vip_is_told_until_it_is_taken_back() {
         assert_eq!(rig.me.status().drift.len(), told, "{verb}");
     }
 }
+
+/// What the journal has, in words.
+fn told(rig: &mut Rig) -> Vec<String> {
+    let past = rig.me.journal.stream(false).unwrap().past;
+    let words = |line: &str| {
+        let event: lbcore::api::EventView = serde_json::from_str(line).unwrap();
+        event.what.to_string()
+    };
+    past.lines().map(words).collect()
+}
+
+#[tokio::test]
+async fn what_happens_is_told_and_a_real_keeps_its_history() {
+    let mut rig = Rig::new(&web(&[1, 2])).await;
+    let drain = RealChange {
+        admin: Some(lbcore::config::Admin::Drain),
+        weight: None,
+    };
+    let set = Request::SetReal {
+        service: ServiceRef::from("web"),
+        real: RealRef::from("rs1"),
+        change: drain,
+    };
+    rig.ask(set).await;
+    rig.me.hear(Event::Restored { kind: "nft" });
+    let _ = rig
+        .save_and("nonsense", Trigger::Unattended("SIGHUP"))
+        .await;
+    let told = told(&mut rig);
+    let expected = [
+        "lbd ",
+        "real web/rs1 new -> checking",
+        "real web/rs2 new -> checking",
+        "service web new -> down",
+        "change by uid 0 (pid 1): web/rs1 admin: enabled -> drain",
+        "real web/rs1 checking -> draining",
+        "host nft of lbd removed by somebody, put back",
+        "reload by SIGHUP refused, nothing was changed, revision 1",
+    ];
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
+    for (told, expected) in told.iter().zip(expected) {
+        assert!(told.starts_with(expected), "{told} is not {expected}");
+    }
+    let show = Request::Real {
+        service: ServiceRef::from("web"),
+        real: RealRef::from("rs1"),
+    };
+    let Response::Real(real) = rig.ask(show).await else {
+        panic!("a real");
+    };
+    let states: Vec<_> = real.history.iter().map(|t| t.change.to).collect();
+    assert_eq!(states, [RealState::Draining, RealState::Checking]);
+    assert_eq!(real.history[0].change.from, Some(RealState::Checking));
+}

@@ -147,6 +147,7 @@ impl Reconciler {
             new_flows: totals.new_flows,
             packets: packets_known(service).then_some(totals.packets),
             bytes: totals.bytes,
+            history: Vec::new(),
         }
     }
 }
@@ -157,7 +158,7 @@ fn packets_known(service: &config::Service) -> bool {
 }
 
 /// Why the service is in its state, in words.
-pub(super) fn state_reason(service: &Service) -> String {
+pub(in crate::daemon) fn state_reason(service: &Service) -> String {
     let own = || service.members.iter().filter(|m| !m.sorry && !m.lingering);
     let up = own().filter(|m| m.state.serves()).count();
     let all = own().count();

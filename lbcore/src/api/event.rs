@@ -1,0 +1,215 @@
+//! What happened, one event after another: the words of `GET /v1/events` and `lbctl events`.
+
+use super::{RealState, ServiceState, Timestamp, VipState};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::IpAddr;
+
+/// One event. A line of `GET /v1/events` is one of these; like all keys of this interface, its
+/// keys stay, and new kinds may come.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EventView {
+    /// Counts up by one from 1, which is the start of this lbd.
+    pub seq: u64,
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    #[serde(flatten)]
+    pub what: Happening,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Happening {
+    /// This lbd started. What was before is not remembered.
+    Start {
+        /// Its version.
+        version: String,
+        /// Its process.
+        pid: u32,
+    },
+    /// A real is in another state.
+    Real {
+        /// Name of its service.
+        service: String,
+        /// Its name.
+        real: String,
+        /// The state and why.
+        #[serde(flatten)]
+        change: StateChange,
+    },
+    /// A service is in another state.
+    Service {
+        /// Its name.
+        service: String,
+        /// The state before; `None`: it is new.
+        from: Option<ServiceState>,
+        /// The state now.
+        to: ServiceState,
+        /// Why: `"2 of 3 reals up"`.
+        reason: String,
+    },
+    /// Somebody else, or nobody else any more, answers for a VIP.
+    Vip {
+        /// Which.
+        vip: IpAddr,
+        /// On which interface.
+        interface: String,
+        /// The state before; `None`: it is new.
+        from: Option<VipState>,
+        /// The state now.
+        to: VipState,
+        /// What an operator should know.
+        note: Option<String>,
+    },
+    /// The configuration was read again.
+    Reload {
+        /// Who wanted it: `command`, `SIGHUP`, `the file changed`.
+        by: String,
+        /// Whether it is in force; else nothing was changed.
+        ok: bool,
+        /// The configuration in force.
+        revision: u64,
+        /// What changed, or why it was refused.
+        reason: String,
+    },
+    /// An operator changed something.
+    Change {
+        /// The user id that asked.
+        uid: u32,
+        /// The process that asked.
+        pid: i32,
+        /// What is different: `"web/rs1 admin: enabled -> drain"`.
+        change: String,
+    },
+    /// Somebody removed a rule of ours from the host; it was put back.
+    Restored {
+        /// What: `nft`, `rule`, `route`, `neighbor`.
+        kind: String,
+    },
+    /// A kind this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Another state of a real, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateChange {
+    /// The state before; `None`: it is new.
+    pub from: Option<RealState>,
+    /// The state now.
+    pub to: RealState,
+    /// Why: `"connection refused"`.
+    pub reason: String,
+}
+
+/// One entry of a real's history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransitionView {
+    /// When.
+    pub at: Timestamp,
+    /// What, and why.
+    #[serde(flatten)]
+    pub change: StateChange,
+}
+
+impl fmt::Display for StateChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let from = self.from.map_or("new", RealState::word);
+        write!(f, "{from} -> {}: {}", self.to.word(), self.reason)
+    }
+}
+
+impl fmt::Display for Happening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Happening::Start { version, pid } => write!(f, "lbd {version} started, pid {pid}"),
+            Happening::Real {
+                service,
+                real,
+                change,
+            } => write!(f, "real {service}/{real} {change}"),
+            Happening::Service {
+                service,
+                from,
+                to,
+                reason,
+            } => {
+                let from = from.map_or("new", ServiceState::word);
+                write!(f, "service {service} {from} -> {}: {reason}", to.word())
+            }
+            Happening::Vip {
+                vip,
+                interface,
+                from,
+                to,
+                note,
+            } => {
+                let from = from.map_or("new", VipState::word);
+                write!(f, "vip {vip} on {interface} {from} -> {}", to.word())?;
+                note.as_ref().map_or(Ok(()), |note| write!(f, ": {note}"))
+            }
+            Happening::Reload {
+                by,
+                ok,
+                revision,
+                reason,
+            } => {
+                let how = if *ok {
+                    "done"
+                } else {
+                    "refused, nothing was changed"
+                };
+                write!(f, "reload by {by} {how}, revision {revision}: {reason}")
+            }
+            Happening::Change { uid, pid, change } => {
+                write!(f, "change by uid {uid} (pid {pid}): {change}")
+            }
+            Happening::Restored { kind } => {
+                write!(f, "host {kind} of lbd removed by somebody, put back")
+            }
+            Happening::Unknown => f.write_str("something this version has no words for"),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, SystemTime};
+
+    #[test]
+    fn an_event_keeps_its_keys() {
+        let at = Timestamp(SystemTime::UNIX_EPOCH + Duration::from_millis(1_763_710_265_250));
+        let change = StateChange {
+            from: Some(RealState::Up),
+            to: RealState::Down,
+            reason: "connection refused".into(),
+        };
+        let what = Happening::Real {
+            service: "web".into(),
+            real: "rs1".into(),
+            change,
+        };
+        assert_eq!(
+            what.to_string(),
+            "real web/rs1 up -> down: connection refused"
+        );
+        let event = EventView { seq: 7, at, what };
+        let line = serde_json::to_string(&event).unwrap();
+        assert_eq!(
+            line,
+            r#"{"seq":7,"at":"2025-11-21T07:31:05.250Z","event":"real","service":"web","real":"rs1","from":"up","to":"down","reason":"connection refused"}"#
+        );
+        assert_eq!(serde_json::from_str::<EventView>(&line).unwrap(), event);
+    }
+
+    #[test]
+    fn an_event_of_another_version_is_no_fault() {
+        let line = r#"{"seq":1,"at":"2025-11-21T07:31:05.250Z","event":"eclipse","of":"moon"}"#;
+        let event: EventView = serde_json::from_str(line).unwrap();
+        assert_eq!(event.what, Happening::Unknown);
+    }
+}
