@@ -357,6 +357,18 @@ impl Service {
 }
 
 impl CheckKind {
+    /// What carries it to a port of the real; `None` where no port is asked, or a machine and not
+    /// its service.
+    pub fn protocol(&self) -> Option<Protocol> {
+        match self {
+            CheckKind::Tcp | CheckKind::Http(_) | CheckKind::Https(..) | CheckKind::Grpc(_) => {
+                Some(Protocol::Tcp)
+            }
+            CheckKind::Udp(_) | CheckKind::Dns(_) => Some(Protocol::Udp),
+            CheckKind::Icmp | CheckKind::Exec(_) | CheckKind::Kubernetes(_) => None,
+        }
+    }
+
     /// The word for it in the configuration, in views and in metrics.
     pub fn word(&self) -> &'static str {
         match self {
@@ -462,6 +474,8 @@ pub enum NodeWeight {
 pub enum Via {
     /// To the real's own address.
     Real,
+    /// The same, from an address that is not this host's: as a client's connection is dialled.
+    Client,
 }
 
 /// `[[service.real]]`: a machine that answers.

@@ -94,8 +94,8 @@ pub(super) const FRAGMENTS: Words<()> = Words {
 };
 
 pub(super) const VIA: Words<Via> = Words {
-    known: &[("real", Via::Real)],
-    later: &["vip", "client"],
+    known: &[("real", Via::Real), ("client", Via::Client)],
+    later: &["vip"],
 };
 
 pub(super) const ENGINE: Words<EngineChoice> = Words {

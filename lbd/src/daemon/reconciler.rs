@@ -388,7 +388,10 @@ impl Reconciler {
         self.live.publish(table);
         // After the snapshot: a client that is accepted finds its service.
         send_if_new(&self.out.proxy, plans::proxy(&self.world));
-        send_if_new(&self.out.targets, plans::targets(&self.world));
+        if !self.starting {
+            // Checks that travel as traffic need what is in force by now.
+            send_if_new(&self.out.targets, plans::targets(&self.world));
+        }
         send_if_new(&self.out.neighbors, plans::neighbors(&self.world));
         let wanted: BTreeSet<_> = vips
             .vips

@@ -1,7 +1,7 @@
 //! What should be intercepted.
 
 use super::Stack;
-use lbcore::config::Service;
+use lbcore::config::{Check, Real, Service, Via};
 use lbcore::net::{Addr, Protocol, ServiceKey};
 use std::net::SocketAddr;
 
@@ -42,6 +42,7 @@ impl InterceptPlan {
                 let dialled = |&port: &u16| (service.protocol, SocketAddr::new(place.ip(), port));
                 reals.extend(ports.iter().map(dialled));
             }
+            reals.extend(probed(service));
         }
         Self::new(vips, reals)
     }
@@ -88,6 +89,21 @@ impl InterceptPlan {
     pub(super) fn has_udp(&self) -> bool {
         self.vips.iter().any(|key| key.protocol == Protocol::Udp)
     }
+}
+
+/// What is asked from a client's address: a check may have a port and a protocol of its own.
+fn probed(service: &Service) -> impl Iterator<Item = (Protocol, SocketAddr)> + '_ {
+    let as_client = |check: &&Check| check.via == Via::Client;
+    let checks = service.checks.iter().filter(as_client);
+    checks.flat_map(move |check| {
+        let protocol = check.kind.protocol();
+        let asked = move |real: &Real| {
+            let usual = real.port.or(service.ports.first().copied());
+            let at = SocketAddr::new(real.address, check.port.or(usual)?);
+            Some((protocol?, at))
+        };
+        service.reals.iter().filter_map(asked)
+    })
 }
 
 fn element(key: &ServiceKey) -> String {

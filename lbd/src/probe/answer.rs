@@ -91,6 +91,14 @@ pub enum ProbeError {
     /// More than a probe reads.
     #[error("answer longer than {} KiB", .0 / 1024)]
     TooLong(usize),
+    /// The real answers at its own address, and not the way its traffic takes.
+    #[error("{leg} ({error})")]
+    Leg {
+        /// What is broken, in words.
+        leg: String,
+        /// What the probe ended with.
+        error: Box<ProbeError>,
+    },
     /// Not HTTP.
     #[error("not a valid http answer: {0}")]
     Malformed(String),
@@ -106,6 +114,15 @@ impl ProbeError {
             self,
             ProbeError::Status(_) | ProbeError::BodyLacks { .. } | ProbeError::SaysNo(_)
         )
+    }
+
+    /// Whether nobody was heard to serve, which something on the way may have caused.
+    pub(super) fn is_unheard(&self) -> bool {
+        match self {
+            ProbeError::NoAnswer(_) | ProbeError::Closed => true,
+            ProbeError::Io(_) => !self.is_own_trouble(),
+            _ => false,
+        }
     }
 
     /// Whether this says something of this host or its configuration, and nothing of the real.

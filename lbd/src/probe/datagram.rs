@@ -1,6 +1,7 @@
 //! Sockets of probes that send one datagram and wait for others.
 
-use super::{ProbeError, Question};
+use super::{ProbeError, Question, Way};
+use crate::sys::transparent;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -14,11 +15,19 @@ pub(super) fn connected(
     kind: Type,
     protocol: Protocol,
 ) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(question.to), kind, Some(protocol))?;
-    socket.set_nonblocking(true)?;
-    if let Some(source) = question.source {
-        socket.bind(&SocketAddr::new(source, 0).into())?;
-    }
+    let socket = match question.source {
+        Some(source) if question.way == Way::Client => {
+            transparent::udp_from(SocketAddr::new(source, 0))?
+        }
+        source => {
+            let socket = Socket::new(Domain::for_address(question.to), kind, Some(protocol))?;
+            socket.set_nonblocking(true)?;
+            if let Some(source) = source {
+                socket.bind(&SocketAddr::new(source, 0).into())?;
+            }
+            socket
+        }
+    };
     let to = if protocol == Protocol::UDP {
         question.to
     } else {

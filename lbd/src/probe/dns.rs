@@ -29,7 +29,7 @@ pub(super) async fn probe(question: &Question, check: &DnsCheck) -> Result<Found
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::probe::Answer;
+    use crate::probe::{Answer, Way};
     use lbcore::config::CheckKind;
     use lbcore::health::dns::Record;
     use std::time::Duration;
@@ -53,6 +53,7 @@ mod tests {
         };
         let question = Question {
             to,
+            way: Way::Real,
             source: None,
             timeout: Duration::from_millis(300),
             kind: CheckKind::Dns(check),

@@ -113,7 +113,7 @@ fn ended(status: ExitStatus) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::probe::Answer;
+    use crate::probe::{Answer, Way};
     use lbcore::config::CheckKind;
     use std::time::{Duration, Instant};
 
@@ -121,6 +121,7 @@ mod tests {
         let command = command.iter().map(|word| (*word).to_owned()).collect();
         let question = Question {
             to: "192.0.2.21:8080".parse().expect("an address"),
+            way: Way::Real,
             source: None,
             timeout,
             kind: CheckKind::Exec(ExecCheck { command }),

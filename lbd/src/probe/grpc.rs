@@ -122,7 +122,7 @@ impl<F: Future + Send + 'static> Executor<F> for Spawner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::probe::Answer;
+    use crate::probe::{Answer, Way};
     use hyper::body::{Frame, Incoming};
     use hyper::server::conn::http2 as server;
     use hyper::service::service_fn;
@@ -139,6 +139,7 @@ mod tests {
     fn question(to: SocketAddr) -> Question {
         Question {
             to,
+            way: Way::Real,
             source: None,
             timeout: TIMEOUT,
             kind: CheckKind::Grpc(GrpcCheck {

@@ -79,6 +79,7 @@ fn is_reply(from: IpAddr, packet: &[u8], token: [u8; TOKEN]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::probe::Way;
     use lbcore::config::CheckKind;
     use std::net::SocketAddr;
     use std::time::Duration;
@@ -123,6 +124,7 @@ mod tests {
         for ip in [V4, V6] {
             let question = Question {
                 to: SocketAddr::new(ip, 80),
+                way: Way::Real,
                 source: None,
                 timeout: Duration::from_secs(5),
                 kind: CheckKind::Icmp,

@@ -19,6 +19,7 @@ mod http;
 mod https;
 mod icmp;
 mod kubernetes;
+mod legs;
 mod roster;
 mod runner;
 mod tcp;
@@ -60,6 +61,8 @@ pub struct Target {
 pub(crate) struct Question {
     /// Who is asked.
     pub to: SocketAddr,
+    /// Which way it travels.
+    pub way: Way,
     /// Where it comes from; `None`: as routed.
     pub source: Option<IpAddr>,
     /// What takes longer has failed.
@@ -70,35 +73,51 @@ pub(crate) struct Question {
     pub names: Option<(String, String)>,
 }
 
+/// Which way a probe travels.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Way {
+    /// To the real's own address, from one of this host's.
+    Real,
+    /// To the real's own address, from `source`, whosever that is: as proxied clients are dialled.
+    Client,
+}
+
 impl Question {
     /// Asks over the network.
     pub(crate) async fn ask(self) -> Answer {
         let began = Instant::now();
-        let probe = async {
-            match &self.kind {
-                CheckKind::Tcp => tcp::probe(&self).await,
-                CheckKind::Http(check) => http::probe(&self, check).await,
-                CheckKind::Udp(check) => udp::probe(&self, check).await,
-                CheckKind::Icmp => icmp::probe(&self).await,
-                CheckKind::Dns(check) => dns::probe(&self, check).await,
-                CheckKind::Exec(check) => exec::probe(&self, check).await,
-                CheckKind::Https(check, tls) => https::probe(&self, check, tls).await,
-                #[cfg(feature = "grpc")]
-                CheckKind::Grpc(check) => grpc::probe(&self, check).await,
-                #[cfg(not(feature = "grpc"))]
-                CheckKind::Grpc(_) => Err(ProbeError::Own(
-                    "this lbd was built without the feature grpc".to_owned(),
-                )),
-                CheckKind::Kubernetes(check) => kubernetes::probe(&self, check).await,
+        let outcome = match self.way {
+            Way::Real => {
+                let probe = tokio::time::timeout(self.timeout, self.once());
+                probe
+                    .await
+                    .unwrap_or(Err(ProbeError::NoAnswer(self.timeout)))
             }
-        };
-        let outcome = match tokio::time::timeout(self.timeout, probe).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(ProbeError::NoAnswer(self.timeout)),
+            Way::Client => legs::ask(&self).await,
         };
         Answer {
             outcome,
             took: began.elapsed(),
+        }
+    }
+
+    /// Asks without an end.
+    async fn once(&self) -> Result<Found, ProbeError> {
+        match &self.kind {
+            CheckKind::Tcp => tcp::probe(self).await,
+            CheckKind::Http(check) => http::probe(self, check).await,
+            CheckKind::Udp(check) => udp::probe(self, check).await,
+            CheckKind::Icmp => icmp::probe(self).await,
+            CheckKind::Dns(check) => dns::probe(self, check).await,
+            CheckKind::Exec(check) => exec::probe(self, check).await,
+            CheckKind::Https(check, tls) => https::probe(self, check, tls).await,
+            #[cfg(feature = "grpc")]
+            CheckKind::Grpc(check) => grpc::probe(self, check).await,
+            #[cfg(not(feature = "grpc"))]
+            CheckKind::Grpc(_) => Err(ProbeError::Own(
+                "this lbd was built without the feature grpc".to_owned(),
+            )),
+            CheckKind::Kubernetes(check) => kubernetes::probe(self, check).await,
         }
     }
 }

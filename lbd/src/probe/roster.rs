@@ -1,8 +1,8 @@
 //! Who is asked what: the targets in force, their trackers, and the timetable's keys.
 
-use super::{Board, LastProbe, Question, Target};
+use super::{Board, LastProbe, Question, Target, Way};
 use crate::live::event::{HealthNews, HealthState};
-use lbcore::config::{Check, CheckKind};
+use lbcore::config::{Check, CheckKind, Via};
 use lbcore::health::{Pace, ProbeResult, Random, Real, Recorded, Tempo, Timetable, Tracker};
 use lbcore::id::RealId;
 use lbcore::time::Tick;
@@ -385,6 +385,10 @@ impl Judged {
 fn question(target: &Target, check: &Check) -> Question {
     Question {
         to: SocketAddr::new(target.address, check.port.unwrap_or(target.default_port)),
+        way: match check.via {
+            Via::Real => Way::Real,
+            Via::Client => Way::Client,
+        },
         source: check.source,
         timeout: check.timeout,
         kind: check.kind.clone(),

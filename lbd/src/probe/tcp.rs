@@ -1,6 +1,8 @@
 //! The `tcp` check: a connection opens.
 
-use super::{Found, ProbeError, Question};
+use super::{Found, ProbeError, Question, Way};
+use crate::sys::transparent;
+use socket2::Domain;
 use std::io;
 use std::net::SocketAddr;
 use tokio::net::{TcpSocket, TcpStream};
@@ -20,6 +22,11 @@ pub(super) async fn connect(question: &Question) -> Result<TcpStream, ProbeError
 }
 
 fn bound(question: &Question) -> io::Result<TcpSocket> {
+    if question.way == Way::Client {
+        let domain = Domain::for_address(question.to);
+        let socket = transparent::dial_from(question.source, domain)?;
+        return Ok(TcpSocket::from_std_stream(socket.into()));
+    }
     let socket = match question.to {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
@@ -45,6 +52,7 @@ mod tests {
     fn question(to: SocketAddr) -> Question {
         Question {
             to,
+            way: Way::Real,
             source: None,
             timeout: Duration::from_secs(5),
             kind: CheckKind::Tcp,

@@ -42,6 +42,7 @@ fn contains(answer: &[u8], wanted: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::probe::Way;
     use lbcore::config::CheckKind;
     use std::net::SocketAddr;
     use std::time::Duration;
@@ -51,6 +52,7 @@ mod tests {
         let (send, expect) = (send.to_owned(), expect.map(str::to_owned));
         Question {
             to,
+            way: Way::Real,
             source: None,
             timeout: Duration::from_millis(300),
             kind: CheckKind::Udp(UdpCheck { send, expect }),

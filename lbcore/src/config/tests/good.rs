@@ -418,3 +418,39 @@ fn warnings() {
         assert!(warnings[0].message.contains(words), "{}", warnings[0]);
     }
 }
+
+#[test]
+fn the_way_of_a_check() {
+    let tproxy = |keys: &str| {
+        web()
+            .replace("port = 80", "port = 80\nmode = \"tproxy\"")
+            .replace("type = \"tcp\"", keys)
+    };
+    let via = |text: &str| parse(text).unwrap().services[0].checks[0].via;
+    let from = "source = \"198.51.100.250\"";
+    assert_eq!(via(&web()), Via::Real);
+    assert_eq!(via(&tproxy("type = \"tcp\"")), Via::Real);
+    for kind in ["tcp", "http", "udp", "grpc"] {
+        let client = tproxy(&format!("type = \"{kind}\"\n{from}"));
+        assert_eq!(via(&client), Via::Client, "{kind}");
+        let real = tproxy(&format!("type = \"{kind}\"\n{from}\nvia = \"real\""));
+        assert_eq!(via(&real), Via::Real, "{kind}");
+    }
+    let icmp = tproxy(&format!("type = \"icmp\"\n{from}"));
+    assert_eq!(via(&icmp), Via::Real);
+    let own = format!(
+        "{}[service.proxy]\nsource = \"self\"\n",
+        tproxy(&format!("type = \"tcp\"\n{from}"))
+    );
+    assert_eq!(via(&own), Via::Real);
+
+    let refused = |text: &str| parse(text).unwrap_err()[0].message.clone();
+    let client = "type = \"tcp\"\nvia = \"client\"";
+    let with_source = format!("{client}\n{from}");
+    assert_eq!(refused(&tproxy(client)), "via `client` needs `source`");
+    let dr = web().replace("type = \"tcp\"", &with_source);
+    assert!(refused(&dr).contains("mode tproxy"));
+    assert!(refused(&own.replace("type = \"tcp\"", client)).contains("mode tproxy"));
+    let machine = tproxy(&with_source.replace("tcp", "icmp"));
+    assert!(refused(&machine).contains("asks the machine"));
+}

@@ -1,11 +1,12 @@
 //! `[[service.check]]`
 
 use super::super::faults::Fault;
-use super::super::model::{Check, CheckKind, Real, Via};
+use super::super::model::{Check, CheckKind};
 use super::super::raw::Section;
 use super::super::words::CheckType;
 use super::super::{value, words};
 use super::claims::{Claims, Machine};
+use super::via::{Around, via};
 use super::{HOUR, http, kinds, kubernetes};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -41,8 +42,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("weight", &["kubernetes"]),
 ];
 
-/// Reads one check of these reals.
-pub(super) fn check(s: &Section<'_>, reals: &[Real], claims: &mut Claims) -> Option<Check> {
+/// Reads one check of a service.
+pub(super) fn check(s: &Section<'_>, around: &Around<'_>, claims: &mut Claims) -> Option<Check> {
     let kind = s
         .required("type", |v| words::CHECK_TYPE.read(v))
         .map(|kind| kind.into_inner());
@@ -69,9 +70,10 @@ pub(super) fn check(s: &Section<'_>, reals: &[Real], claims: &mut Claims) -> Opt
     });
     let interval = value::duration(MIN_INTERVAL, HOUR);
     let every = s.get_or("interval", &interval, INTERVAL);
+    let kind = kind.flatten();
     let check = Check {
-        via: s.get_or("via", |v| words::VIA.read(v), Via::Real),
-        source: source(s, reals, claims),
+        via: via(s, kind.as_ref(), around),
+        source: source(s, around, claims),
         port,
         interval: every,
         fast_interval: s.get_or("fast_interval", &interval, (every / 4).max(MIN_INTERVAL)),
@@ -79,7 +81,7 @@ pub(super) fn check(s: &Section<'_>, reals: &[Real], claims: &mut Claims) -> Opt
         timeout: timeout(s, every),
         rise: count(s, "rise", RISE),
         fall: count(s, "fall", FALL),
-        kind: kind??,
+        kind: kind?,
     };
     Some(check)
 }
@@ -128,14 +130,15 @@ fn timeout(s: &Section<'_>, interval: Duration) -> Duration {
     timeout
 }
 
-fn source(s: &Section<'_>, reals: &[Real], claims: &mut Claims) -> Option<IpAddr> {
+fn source(s: &Section<'_>, around: &Around<'_>, claims: &mut Claims) -> Option<IpAddr> {
     let source = s.get("source", value::host)?;
     claims.machine(Machine {
         address: source.clone(),
         path: s.path_of("source"),
         reason: "answers to a check from a VIP would never come back to it",
     });
-    if let Some(real) = reals
+    if let Some(real) = around
+        .reals
         .iter()
         .find(|real| real.address.is_ipv4() != source.get_ref().is_ipv4())
     {

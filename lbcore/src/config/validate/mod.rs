@@ -10,6 +10,7 @@ mod proxy;
 mod real;
 mod service;
 mod syntax;
+mod via;
 
 use super::faults::{Fault, Faults};
 use super::keys::{LBD, NETWORK, SERVICE, TOP};

@@ -6,6 +6,7 @@ use super::super::model::{Admin, Announce, Check, Mode, OnDead, Real, Service, T
 use super::super::raw::Section;
 use super::super::{value, words};
 use super::claims::{Claims, Machine};
+use super::via::Around;
 use super::{HOUR, check, proxy, real};
 use crate::net::Protocol;
 use crate::sched;
@@ -59,10 +60,15 @@ pub(super) fn service(s: &Section<'_>, claims: &mut Claims) -> Option<Service> {
     }
     s.get("fragments", |v| words::FRAGMENTS.read(v));
     let reals = reals(s, mode, &ports, claims);
-    let checks = checks(s, &reals, claims);
     let min_healthy = min_healthy(s, reals.len());
     let section = s.table("proxy", &PROXY);
     let proxy = proxy::proxy(s, section.as_ref(), mode, protocol);
+    let around = Around {
+        mode,
+        proxied_from: proxy.source,
+        reals: &reals,
+    };
+    let checks = checks(s, &around, claims);
     if mode == Some(Mode::Tproxy) {
         proxy::families(s, &proxy, &vips, &reals);
     }
@@ -146,7 +152,7 @@ fn reals(
     reals
 }
 
-fn checks(s: &Section<'_>, reals: &[Real], claims: &mut Claims) -> Vec<Check> {
+fn checks(s: &Section<'_>, around: &Around<'_>, claims: &mut Claims) -> Vec<Check> {
     let sections = s.tables("check", &CHECK);
     if !s.has("check") {
         let fault =
@@ -156,7 +162,7 @@ fn checks(s: &Section<'_>, reals: &[Real], claims: &mut Claims) -> Vec<Check> {
     }
     sections
         .iter()
-        .filter_map(|section| check::check(section, reals, claims))
+        .filter_map(|section| check::check(section, around, claims))
         .collect()
 }
 

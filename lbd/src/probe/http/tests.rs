@@ -1,4 +1,4 @@
-use super::super::Answer;
+use super::super::{Answer, Way};
 use super::*;
 use lbcore::config::CheckKind;
 use std::collections::BTreeMap;
@@ -63,6 +63,7 @@ async fn asked(
     });
     let question = Question {
         to,
+        way: Way::Real,
         source: None,
         timeout: TIMEOUT,
         kind: CheckKind::Http(check),
@@ -136,6 +137,7 @@ async fn the_request_says_who_asks() {
     };
     let question = Question {
         to,
+        way: Way::Real,
         source: None,
         timeout: TIMEOUT,
         kind: CheckKind::Http(check.clone()),

@@ -1,5 +1,5 @@
 use super::*;
-use crate::probe::Answer;
+use crate::probe::{Answer, Way};
 use lbcore::config::CheckKind;
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
@@ -102,6 +102,7 @@ fn question(to: std::net::SocketAddr, tls: TlsCheck) -> Question {
     };
     Question {
         to,
+        way: Way::Real,
         source: None,
         timeout: Duration::from_secs(5),
         kind: CheckKind::Https(http, tls),

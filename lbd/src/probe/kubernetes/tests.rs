@@ -1,6 +1,6 @@
 //! T33 and T34 over a real connection.
 
-use crate::probe::{Answer, ProbeError, Question};
+use crate::probe::{Answer, ProbeError, Question, Way};
 use lbcore::config::{CheckKind, KubernetesCheck, NodeWeight};
 use lbcore::health::kubernetes::ServiceName;
 use std::net::SocketAddr;
@@ -13,6 +13,7 @@ const TIMEOUT: Duration = Duration::from_millis(400);
 fn question(to: SocketAddr) -> Question {
     Question {
         to,
+        way: Way::Real,
         source: None,
         timeout: TIMEOUT,
         kind: CheckKind::Kubernetes(KubernetesCheck {
