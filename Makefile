@@ -75,7 +75,7 @@ bench: ## Benchmarks: the director alone, the engine, proxies (as root); ROUNDS=
 	$(CARGO) bench --package lbcore
 	$(CARGO) bench --package lbd --bench engine
 	$(CARGO) build --release --package lbd
-	$(CARGO) bench --package integration --bench proxy -- --only haproxy-copy --only haproxy
+	$(CARGO) bench --package integration --bench proxy
 
 .PHONY: install
 install: ## Install release builds, unit and sample configuration below $(DESTDIR)$(PREFIX)

@@ -4,7 +4,7 @@ use crate::contender::request;
 use crate::network::Network;
 use crate::process::{descriptors, private_bytes};
 use anyhow::Context;
-use integration::wait_until;
+use integration::{sockets, wait_until};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -43,9 +43,12 @@ pub fn cost(net: &Network, address: SocketAddr, pid: u32) -> anyhow::Result<Cost
     };
 
     drop(connections);
-    // It may keep pipes, but no connections; what is measured next must not pay for their end.
+    // What is measured next must not pay for their end.
     wait_until("connections are gone", GONE_WITHIN, || {
-        descriptors(pid) < open + CONNECTIONS / 10
+        let hosts = [&net.balancer, &net.server];
+        hosts
+            .iter()
+            .all(|host| sockets::alive(&sockets::tcp(&host.handle())).is_empty())
     });
     Ok(cost)
 }

@@ -83,6 +83,8 @@ pub(super) struct Connection {
     pub client: OwnedFd,
     /// The client, as it is or as a trusted header told, and what it dialled.
     pub key: FlowKey,
+    /// What the client dialled, as a trusted header told: passed on to reals that are sent one.
+    pub told: Option<SocketAddr>,
     pub service: ServiceId,
     /// The real that is dialled or connected; it is counted in the loads.
     pub real: Option<(RealId, Epoch, SocketAddr)>,
@@ -114,6 +116,7 @@ impl Connection {
             phase: Phase::Waiting,
             client,
             key,
+            told: None,
             service,
             real: None,
             tried: Vec::new(),
@@ -150,6 +153,13 @@ impl Connection {
         }
         self.active = tools.now;
         let step = self.pump(Side::Client, Some(header), me, tools, poller);
+        if let Phase::Established(real) = &self.phase
+            && header == 0
+            && self.up.bytes() == 0
+        {
+            // The real may be the one that speaks first, and waits for the handshake's end.
+            let _ = sockopt::set_tcp_quickack(real, true);
+        }
         if matches!(step, Step::End(_)) {
             return step;
         }
@@ -197,13 +207,15 @@ impl Connection {
         step
     }
 
-    /// Goes on where a turn ended for fairness.
+    /// Goes on where a turn ended for fairness; the other direction will be reported.
     pub fn go_on(&mut self, me: Key, tools: &mut Tools, poller: &Poller) -> Step {
-        let up = self.pump(Side::Client, None, me, tools, poller);
-        match up {
-            Step::End(_) => up,
-            _ => up.and(self.pump(Side::Real, None, me, tools, poller)),
+        let mut step = Step::Wait;
+        for from in [Side::Client, Side::Real] {
+            if self.direction(from).is_unfinished() && !matches!(step, Step::End(_)) {
+                step = step.and(self.pump(from, None, me, tools, poller));
+            }
         }
+        step
     }
 
     fn direction(&mut self, from: Side) -> &mut Direction {
@@ -347,3 +359,6 @@ impl Step {
 pub(super) fn reset_on_close(socket: BorrowedFd<'_>) {
     let _ = sockopt::set_socket_linger(socket, Some(Duration::ZERO));
 }
+
+#[cfg(test)]
+mod tests;

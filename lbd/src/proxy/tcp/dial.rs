@@ -238,11 +238,10 @@ fn reach(
     let socket: OwnedFd = transparent::dial_from(source, Domain::for_address(pick.to))
         .map_err(|error| failure(&error))?
         .into();
-    if rustix::io::ioctl_fionread(&connection.client).is_ok_and(|bytes| bytes > 0) {
-        // The client spoke already: what it said goes out with the last acknowledgement of the
-        // handshake, one packet instead of two. Where it fails, it is two.
-        let _ = sockopt::set_tcp_quickack(&socket, false);
-    }
+    // The handshake's last acknowledgement waits for the client's first bytes and goes with them,
+    // one packet instead of two: `Connection::establish` sends it if there are none. Where this
+    // fails, it is two.
+    let _ = sockopt::set_tcp_quickack(&socket, false);
     match rustix::net::connect(&socket, &pick.to) {
         Ok(()) | Err(Errno::INPROGRESS) => {}
         Err(error) => return Err(failure(&error.into())),

@@ -32,8 +32,11 @@ pub const HEADER_ROOM: usize = 256;
 /// system calls that make a pipe.
 const SPLICE_AFTER: u32 = 256 << 10;
 
-/// Bytes moved in a turn before others have theirs: about a tenth of a millisecond.
-const TURN_BYTES: u64 = 256 << 10;
+/// Bytes copied in a turn before others have theirs: about a tenth of a millisecond.
+const COPY_TURN: u64 = 256 << 10;
+
+/// Bytes spliced in a turn, which takes no longer.
+const SPLICE_TURN: u64 = 1 << 20;
 
 /// A spliced direction that moves less than this between two looks (a second) goes back to copying.
 const IDLE_BELOW: u64 = 256 << 10;
@@ -95,6 +98,8 @@ pub struct Direction {
     end: End,
     /// The destination was full, and has not said that it has room.
     blocked: bool,
+    /// Its last turn ended for fairness.
+    unfinished: bool,
     /// A short read does not mean that the source is empty: an error or urgent data is behind it.
     wary: bool,
 }
@@ -137,6 +142,11 @@ impl Direction {
         self.blocked
     }
 
+    /// Whether its last turn ended for fairness.
+    pub fn is_unfinished(&self) -> bool {
+        self.unfinished
+    }
+
     fn is_empty(&self) -> bool {
         match &self.carry {
             Carry::Nothing => true,
@@ -171,20 +181,24 @@ impl Direction {
         destination: BorrowedFd<'_>,
         tools: &mut Tools,
     ) -> Result<Turn, Broken> {
+        self.unfinished = false;
         if self.has_ended() {
             return Ok(Turn::Ended);
         }
-        let enough = self.bytes + TURN_BYTES;
-        while self.bytes < enough {
-            let turn = match &self.carry {
-                Carry::Pipe(_) => self.splice(source, destination)?,
-                _ => self.copy(source, destination, tools, 0)?,
+        let before = self.bytes;
+        loop {
+            let (turn, enough) = match &self.carry {
+                Carry::Pipe(_) => (self.splice(source, destination)?, SPLICE_TURN),
+                _ => (self.copy(source, destination, tools, 0)?, COPY_TURN),
             };
             if turn != Turn::Unfinished {
                 return Ok(turn);
             }
+            if self.bytes - before >= enough {
+                self.unfinished = true;
+                return Ok(Turn::Unfinished);
+            }
         }
-        Ok(Turn::Unfinished)
     }
 
     /// The first turn: the first `header` bytes of the worker's buffer go before everything else, in
@@ -351,3 +365,6 @@ fn write(destination: BorrowedFd<'_>, bytes: &[u8], held_back: bool) -> Result<u
         Err(error) => Err(Broken::Destination(error)),
     }
 }
+
+#[cfg(test)]
+mod tests;

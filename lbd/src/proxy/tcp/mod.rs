@@ -19,6 +19,7 @@ use crate::live::{Outcome, ProxyShared};
 use accept::Listener;
 use connection::{Connection, Phase, Side, Step};
 use direction::Tools;
+use header::Complaints;
 use lbcore::director::Cursors;
 use lbcore::load::Weightiness;
 use lbcore::net::ServiceKey;
@@ -64,6 +65,8 @@ pub(super) struct Tcp {
     parked: Vec<Key>,
     /// Listeners that do not accept until there is room.
     paused: Vec<u32>,
+    /// Headers that were none.
+    bad_headers: Complaints,
     /// A connection of this worker ended, or it is time to look again.
     look_for_room: bool,
 }
@@ -81,6 +84,7 @@ impl Tcp {
             dialing: Vec::new(),
             parked: Vec::new(),
             paused: Vec::new(),
+            bad_headers: Complaints::default(),
             look_for_room: false,
         }
     }

@@ -82,7 +82,14 @@ fn net() -> Option<Net> {
             (&net.reals, reals[0]),
             (&net.reals, reals[1]),
         ] {
-            netns.ip(&format!("addr add {address} dev lo"));
+            netns.ip(&format!("addr add {address} dev lo nodad"));
+            // The kernel makes its route a moment later, in a work queue.
+            let usable = netns.run(move || {
+                until(|| {
+                    UdpSocket::bind((address, 0)).is_ok_and(|s| s.connect((address, 9)).is_ok())
+                })
+            });
+            assert!(usable, "{address} is not usable");
         }
     }
     for family in ["-4", "-6"] {
