@@ -1,6 +1,7 @@
 //! Start and stop order, and the single writer.
 
 mod answers;
+mod aside;
 mod doctor;
 mod explain;
 mod flows;
@@ -9,7 +10,9 @@ mod notify;
 mod persist;
 mod plans;
 mod reconciler;
+mod recover;
 mod reload;
+mod rooms;
 mod rules;
 mod signals;
 mod start;
@@ -18,8 +21,9 @@ mod watch_file;
 mod watchdog;
 mod world;
 
+pub use aside::{check_file, cleanup};
 pub use rules::print_rules;
-pub use start::{StartError, check_file, cleanup, run};
+pub use start::{StartError, run};
 
 /// What the command line says.
 #[derive(Clone, Debug)]

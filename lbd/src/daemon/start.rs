@@ -3,41 +3,33 @@
 
 use super::Options;
 use super::notify::Notifier;
-use super::persist::{Places, Set};
+use super::persist::Places;
 use super::plans;
-use super::reconciler::{Beginning, Outlets, Reconciler, access_of};
+use super::reconciler::{Beginning, Reconciler, access_of};
+use super::recover::recover;
 use super::reload::{self, Loaded, Refused};
+use super::rooms::Rooms;
 use super::signals::{Signals, Stop};
 use super::watch_file;
 use super::world::World;
 use crate::control::server::{BindError, Server};
 use crate::control::{self, metrics};
 use crate::dataplane::{Packets, Pool, workers_for};
-use crate::guard::{self, GuardPlan, GuardState};
-use crate::intercept::{self, InterceptPlan, InterceptState};
-use crate::live::{Event, Live, WorkerShared};
-use crate::neigh;
-use crate::probe::{self, Board};
-use crate::proxy::{Proxy, ProxyPlan, ProxyState};
-use crate::sys::{affinity, capability, clock, shared_file};
-use crate::{link, vip};
+use crate::guard;
+use crate::intercept;
+use crate::link;
+use crate::live::{Live, WorkerShared};
+use crate::probe::Board;
+use crate::proxy::Proxy;
+use crate::sys::{affinity, capability, clock};
 use lbcore::config::{self, Config, Network};
-use lbcore::flow::FlowTable;
-use lbcore::net::HashKey;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
-
-/// News that may wait for the reconciler: more than all reals of a large set at once; senders wait
-/// beyond it.
-const EVENT_QUEUE: usize = 4096;
-
-/// Suspects that may wait for the neighbour room: one a real is enough.
-const SUSPECT_QUEUE: usize = 1024;
 
 /// Why lbd cannot start; each kind has an exit code.
 #[derive(Debug, thiserror::Error)]
@@ -76,75 +68,11 @@ impl StartError {
     }
 }
 
-fn system(what: &'static str) -> impl FnOnce(io::Error) -> StartError {
+pub(super) fn system(what: &'static str) -> impl FnOnce(io::Error) -> StartError {
     move |source| StartError::System { what, source }
 }
 
-/// `lbd --check`: the findings of a file, and whether it is good. With `host`, also what this host
-/// says.
-///
-/// # Errors
-/// The file is refused.
-pub async fn check_file(file: &Path, host: bool, force: bool) -> Result<Loaded, Refused> {
-    let loaded = reload::load(file)?;
-    if host {
-        let facts = link::facts().await.map_err(|e| Refused {
-            summary: format!("this host's addresses cannot be read: {e}"),
-            detail: String::new(),
-            faults: Vec::new(),
-            file_at_fault: false,
-        })?;
-        reload::check_host(&loaded.config, &facts, force)?;
-    }
-    Ok(loaded)
-}
-
-/// `lbd cleanup`: removes what any lbd has left, and says what in words; with `dry_run` it only
-/// says.
-///
-/// # Errors
-/// What could not be removed, beside what could.
-pub async fn cleanup(config: &Config, dry_run: bool) -> (Vec<String>, Vec<String>) {
-    let (mut done, mut failed) = (Vec::new(), Vec::new());
-    let places = places(config);
-    if std::os::unix::net::UnixStream::connect(places.socket()).is_ok() {
-        failed.push(format!(
-            "anything: an lbd runs and answers on {}; stop it first (systemctl stop lbd), which \
-             takes down all of it",
-            places.socket().display()
-        ));
-        return (done, failed);
-    }
-    match guard::cleanup(dry_run).await {
-        Ok(words) => done.extend(words),
-        Err(error) => failed.push(error.to_string()),
-    }
-    match intercept::cleanup(dry_run).await {
-        Ok(words) => done.extend(words),
-        Err(error) => failed.push(error.to_string()),
-    }
-    match neigh::cleanup(dry_run).await {
-        Ok(words) => done.extend(words),
-        Err(error) => failed.push(format!("neighbour entries: {error}")),
-    }
-    for file in places.leftovers() {
-        let exists = std::fs::symlink_metadata(&file).is_ok();
-        if !exists {
-            continue;
-        }
-        match if dry_run {
-            Ok(())
-        } else {
-            std::fs::remove_file(&file)
-        } {
-            Ok(()) => done.push(format!("file {}", file.display())),
-            Err(error) => failed.push(format!("{}: {error}", file.display())),
-        }
-    }
-    (done, failed)
-}
-
-fn places(config: &Config) -> Places {
+pub(super) fn places(config: &Config) -> Places {
     let state_dir = config.lbd.state_dir.clone();
     let default_key = || state_dir.join("hash.key");
     Places {
@@ -375,137 +303,4 @@ async fn stop_clean(tasks: Vec<JoinHandle<()>>, places: &Places) {
         warn!(%error, "the interception could not be removed: lbd cleanup does it");
     }
     let _ = std::fs::remove_file(places.socket());
-}
-
-/// What the last lbd left, as far as it is whole and speaks of the same key; else a new set with an
-/// empty table.
-fn recover(
-    places: &Places,
-    key: &HashKey,
-    network: &Network,
-) -> Result<(Set, FlowTable<'static>), StartError> {
-    let words = FlowTable::words_for(network.flow_entries);
-    let path = places.flows();
-    let mapped = shared_file::map(&path, words, true)
-        .or_else(|error| {
-            // A pipe, a link or the like is ours to remove from `run_dir`. A file in use is not.
-            if std::fs::symlink_metadata(&path).is_ok_and(|about| about.is_file()) {
-                return Err(error);
-            }
-            warn!(path = %path.display(), %error, "this is no flow table; a new one is made");
-            std::fs::remove_file(&path)?;
-            shared_file::map(&path, words, true)
-        })
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => StartError::Missing(format!(
-                "another lbd runs here ({error}): stop it first (systemctl stop lbd), or give \
-                 this one a run_dir of its own"
-            )),
-            kind if error.raw_os_error().is_some() => {
-                let words = format!("{}: {error}", path.display());
-                system("mapping the flow table")(io::Error::new(kind, words))
-            }
-            _ => system("mapping the flow table")(error),
-        })?;
-    let (set, trouble) = places.load_set(key);
-    if let Some(trouble) = trouble {
-        warn!(
-            trouble,
-            "the set of the last lbd cannot be read; its flows are forgotten"
-        );
-    }
-    // Entries name reals by the set's ids: without the set they mean nothing.
-    if let (Some(set), false) = (set, mapped.fresh) {
-        match FlowTable::open(mapped.words, key) {
-            Ok((flows, recovered)) => {
-                info!(
-                    flows = recovered.flows,
-                    swept = recovered.swept,
-                    "flows of the last lbd go on"
-                );
-                return Ok((set, flows));
-            }
-            Err(error) => warn!(%error, "the flow table of the last lbd is of no use; a new one"),
-        }
-    }
-    let flows =
-        FlowTable::create(mapped.words, key).map_err(|e| StartError::Missing(e.to_string()))?;
-    Ok((Set::default(), flows))
-}
-
-/// The rooms' tasks and the ends the daemon keeps.
-struct Rooms {
-    tasks: Vec<JoinHandle<()>>,
-    access: watch::Receiver<Arc<control::Access>>,
-    metrics: watch::Receiver<Option<std::net::SocketAddr>>,
-    proxy: watch::Receiver<Arc<ProxyPlan>>,
-    proxied: watch::Sender<ProxyState>,
-}
-
-impl Rooms {
-    fn open(
-        config: &Config,
-        links: Arc<Vec<crate::live::event::Link>>,
-        access: control::Access,
-        (guard, intercept): (GuardPlan, InterceptPlan),
-        board: &Arc<Board>,
-    ) -> (Self, Outlets, mpsc::Receiver<Event>) {
-        let (event, events) = mpsc::channel(EVENT_QUEUE);
-        let (suspect, suspects) = mpsc::channel(SUSPECT_QUEUE);
-        let (link_out, link_in) = watch::channel(links);
-        let (targets_out, targets_in) = watch::channel(Arc::default());
-        let (neighbors_out, neighbors_in) = watch::channel(Arc::default());
-        let (vips_out, vips_in) = watch::channel(Arc::default());
-        // The whole plan from the start: what a killed lbd left in force must not be opened.
-        let (guard_out, guard_in) = watch::channel(Arc::new(guard));
-        let (guarded_out, guarded_in) = watch::channel(GuardState::default());
-        let (intercept_out, intercept_in) = watch::channel(Arc::new(intercept));
-        let (intercepted_out, intercepted_in) = watch::channel(InterceptState::default());
-        let (proxy_out, proxy_in) = watch::channel(Arc::default());
-        let (proxied_out, proxied_in) = watch::channel(ProxyState::default());
-        let (access_out, access_in) = watch::channel(Arc::new(access));
-        let (metrics_out, metrics_in) = watch::channel(config.lbd.metrics);
-        let tasks = vec![
-            tokio::spawn(link::run(link_out, event.clone())),
-            tokio::spawn(neigh::run(
-                neighbors_in,
-                link_in.clone(),
-                suspects,
-                event.clone(),
-            )),
-            tokio::spawn(guard::run(
-                guard_in,
-                link_in.clone(),
-                guarded_out,
-                event.clone(),
-            )),
-            tokio::spawn(intercept::run(intercept_in, intercepted_out, event.clone())),
-            tokio::spawn(vip::run(vips_in, link_in, event.clone())),
-            tokio::spawn(probe::run(targets_in, board.clone(), event, suspect)),
-        ];
-        let out = Outlets {
-            targets: targets_out,
-            neighbors: neighbors_out,
-            vips: vips_out,
-            guard: guard_out,
-            guarded: guarded_in,
-            intercept: intercept_out,
-            intercepted: intercepted_in,
-            proxy: proxy_out,
-            proxied: proxied_in,
-            access: access_out,
-            metrics: metrics_out,
-        };
-        (
-            Rooms {
-                tasks,
-                access: access_in,
-                metrics: metrics_in,
-                proxy: proxy_in,
-                proxied: proxied_out,
-            },
-            out,
-            events,
-        )
-    }
 }
