@@ -9,7 +9,7 @@ use crate::wait::wait_until;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fmt::Write;
-use std::net::{IpAddr, Ipv4Addr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -32,6 +32,14 @@ impl Ingress {
     /// # Panics
     /// When it is not installed or does not listen in time.
     pub fn nginx(netns: &Netns, port: u16, to: u16, trusted: &[&str]) -> Ingress {
+        Ingress::nginx_before(netns, port, (Ipv4Addr::LOCALHOST, to).into(), trusted)
+    }
+
+    /// As [`Ingress::nginx`], before a server on any host.
+    ///
+    /// # Panics
+    /// As [`Ingress::nginx`].
+    pub fn nginx_before(netns: &Netns, port: u16, to: SocketAddr, trusted: &[&str]) -> Ingress {
         let dir = directory("nginx-");
         let at = dir.path().display();
         // Otherwise they are below /var, which is not ours.
@@ -57,7 +65,7 @@ impl Ingress {
                          \"$proxy_protocol_server_addr $proxy_protocol_server_port\";
                      location / {{
                          proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-                         proxy_pass http://127.0.0.1:{to};
+                         proxy_pass http://{to};
                          proxy_pass_header X-Forwarded-For;
                      }}
                  }}

@@ -8,6 +8,7 @@
 //! | [`conf`], [`daemon`], [`metrics`] | a configuration as text; lbd and lbctl as processes; what `/metrics` says |
 //! | [`real_server`] | `whoami`: says who it is and whom it sees |
 //! | [`ingress`] | nginx and HAProxy as ingress controllers between lbd and `whoami` |
+//! | [`kubernetes`] | nodes with pods, kube-proxy's rules and its health servers |
 //! | [`front`] | a balancer in front of lbd: tells clients in PROXY headers, good and bad |
 //! | [`client`], [`dial`] | curl and single requests; connections held by hand |
 //! | [`long_flows`], [`storm`], [`crowd`] | thousands of flows that must not break; that end in every way; that take up room |
@@ -30,6 +31,7 @@ pub mod front;
 pub mod host;
 pub mod ingress;
 pub mod isolate;
+pub mod kubernetes;
 pub mod load;
 pub mod long_flows;
 pub mod metrics;

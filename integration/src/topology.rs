@@ -110,15 +110,18 @@ impl Switch {
 
     /// Plugs in real server `n`, set up as direct routing needs it: VIPs on `lo`, silent about them.
     pub fn add_real(&mut self, n: u8) {
+        self.add_machine(n);
+        give_vips(&self.reals[self.reals.len() - 1]);
+    }
+
+    /// Plugs in machine `n`, with a real server's addresses and as Linux sets it up: it knows nothing
+    /// of VIPs.
+    pub fn add_machine(&mut self, n: u8) {
         let netns = Netns::new(&format!("rs{n}"));
         for scope in ["all", "default"] {
-            netns.sysctl(&format!("ipv4.conf.{scope}.arp_ignore"), "1");
-            netns.sysctl(&format!("ipv4.conf.{scope}.arp_announce"), "2");
             netns.sysctl(&format!("ipv4.conf.{scope}.rp_filter"), "0");
         }
         self.plug(&netns, &real_mac(n), real(n).into(), real6(n).into());
-        netns.ip(&format!("addr add {VIP}/32 dev lo"));
-        netns.ip(&format!("addr add {VIP6}/128 dev lo nodad"));
         self.reals.push(netns);
     }
 
@@ -138,6 +141,16 @@ impl Switch {
         self.offloads.apply(netns, "eth0");
         bring_up(netns, "eth0", v4, v6);
     }
+}
+
+/// Puts the VIPs on the `lo` of a machine that stays silent about them.
+pub fn give_vips(netns: &Netns) {
+    for scope in ["all", "default"] {
+        netns.sysctl(&format!("ipv4.conf.{scope}.arp_ignore"), "1");
+        netns.sysctl(&format!("ipv4.conf.{scope}.arp_announce"), "2");
+    }
+    netns.ip(&format!("addr add {VIP}/32 dev lo"));
+    netns.ip(&format!("addr add {VIP6}/128 dev lo nodad"));
 }
 
 /// WIRE: one cable between a generator and the balancer. The generator plays switch, client and

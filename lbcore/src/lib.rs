@@ -10,7 +10,7 @@
 //! |---|---|
 //! | 0 | [`id`], [`time`], [`load`], [`net`] |
 //! | 1 | [`flow`], [`sched`], [`session`], [`health`], [`vip`], [`proxyproto`] |
-//! | 2 | [`config`] |
+//! | 2 | [`config`], [`import`] |
 //! | 3 | [`service`] |
 //! | 4 | [`director`], [`api`] |
 #![forbid(unsafe_code)]
@@ -28,6 +28,7 @@ pub mod session;
 pub mod vip;
 
 pub mod config;
+pub mod import;
 
 pub mod service;
 

@@ -3,6 +3,8 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use lbcore::api::{Prefix, RealRef, ServiceRef};
+use lbcore::health::kubernetes::ServiceName;
+use lbcore::import::kubernetes::{Selector, WantedMode};
 use lbcore::net::Protocol;
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
@@ -90,6 +92,9 @@ pub enum Command {
     /// Check a configuration file
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Print what another tool knows as a configuration of lbd, and what had no equivalent
+    #[command(subcommand)]
+    Import(ImportCommand),
     /// Exit code 0 if clients are served, 1 if not; for track scripts (keepalived and the like)
     Health(HealthArgs),
     /// Print a completion script; in bash: source <(lbctl completion bash)
@@ -260,6 +265,33 @@ pub enum ConfigCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+pub enum ImportCommand {
+    /// From what this prints: kubectl get services,nodes,endpointslices -A -o json
+    Kubernetes(KubernetesArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct KubernetesArgs {
+    /// The file; - is stdin
+    pub file: PathBuf,
+    /// The interface of lbd's host where the VIPs' packets arrive
+    #[arg(long, value_name = "NAME", default_value = "eth0", value_parser = interface)]
+    pub interface: String,
+    /// dr = to VIP:port, by direct routing; tproxy = to the nodePorts, by the transparent proxy
+    #[arg(long, value_parser = mode, default_value = "dr")]
+    pub mode: WantedMode,
+    /// Only nodes with such labels: key=value, key!=value, key, !key, joined by commas
+    #[arg(long, value_name = "SELECTOR")]
+    pub node_selector: Option<Selector>,
+    /// Only these Services: namespace/name, joined by commas
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = service_name)]
+    pub services: Vec<ServiceName>,
+    /// A VIP for a Service the cluster gives none: namespace/name=ADDRESS; may be repeated
+    #[arg(long, value_name = "NAME=ADDRESS", value_parser = given_vip)]
+    pub vip: Vec<(ServiceName, IpAddr)>,
+}
+
 #[derive(Debug, Args)]
 pub struct HealthArgs {
     /// Only about this service (name, or VIP:PORT/PROTO)
@@ -306,6 +338,39 @@ fn protocol(text: &str) -> Result<Protocol, String> {
         "udp" => Ok(Protocol::Udp),
         _ => Err("lbd knows tcp and udp".into()),
     }
+}
+
+fn interface(text: &str) -> Result<String, String> {
+    let fit = |b: u8| b.is_ascii_alphanumeric() || b"._-@".contains(&b);
+    // IFNAMSIZ, with its final zero, is 16.
+    match text.bytes().all(fit) && (1..16).contains(&text.len()) {
+        true => Ok(text.to_owned()),
+        false => Err("no interface is called so".into()),
+    }
+}
+
+fn mode(text: &str) -> Result<WantedMode, String> {
+    match text {
+        "dr" => Ok(WantedMode::Dr),
+        "tproxy" => Ok(WantedMode::Tproxy),
+        _ => Err("lbd knows dr and tproxy".into()),
+    }
+}
+
+fn service_name(text: &str) -> Result<ServiceName, String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => Ok(ServiceName {
+            namespace: namespace.into(),
+            name: name.into(),
+        }),
+        _ => Err("such as default/web".into()),
+    }
+}
+
+fn given_vip(text: &str) -> Result<(ServiceName, IpAddr), String> {
+    let wrong = || "such as default/web=192.0.2.10".to_owned();
+    let (name, vip) = text.split_once('=').ok_or_else(wrong)?;
+    Ok((service_name(name)?, vip.parse().map_err(|_| wrong())?))
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -363,6 +428,11 @@ mod tests {
             "lbctl real set web rs1 --weight 257",
             "lbctl real drain web rs1 --timeout 5m",
             "lbctl flows --client 1.2.3.4/33",
+            "lbctl import",
+            "lbctl import kubernetes - --services web",
+            "lbctl import kubernetes - --node-selector =x",
+            "lbctl import kubernetes - --vip default/web",
+            "lbctl import kubernetes - --interface a\"b",
             "lbctl explain icmp 1.2.3.4:1 2.3.4.5:2",
             "lbctl explain tcp 1.2.3.4 2.3.4.5:2",
         ] {

@@ -1,6 +1,7 @@
 //! How a command fails: words on stderr, and an exit code scripts can rely on.
 
 use lbcore::api::{ApiError, printable};
+use lbcore::import::kubernetes::ImportError;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -57,6 +58,17 @@ pub enum Failure {
         /// Why.
         source: io::Error,
     },
+    /// Nothing was imported.
+    #[error("{source}; nothing was imported")]
+    NotImported {
+        /// Why.
+        source: ImportError,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// No Service could be imported.
+    #[error("no Service could be imported")]
+    NoService,
     /// Output cannot be written.
     #[error("cannot write the output: {0}")]
     Output(#[source] io::Error),
@@ -78,7 +90,11 @@ impl Failure {
             Failure::Unreachable { .. } | Failure::BadAnswer { .. } | Failure::StreamEnded => 5,
             Failure::StillDraining { .. } => 7,
             Failure::DrainEnded { .. } => 4,
-            Failure::Unreadable { .. } | Failure::Output(_) | Failure::Start(_) => 1,
+            Failure::Unreadable { .. }
+            | Failure::NotImported { .. }
+            | Failure::NoService
+            | Failure::Output(_)
+            | Failure::Start(_) => 1,
         }
     }
 
@@ -93,6 +109,8 @@ impl Failure {
                       an lbd with another run_dir: --socket PATH or LBCTL_SOCKET"
                     .into(),
             }),
+            Failure::NotImported { hint, .. } => Some((*hint).into()),
+            Failure::NoService => Some("what stands above says why; see: --services, --vip".into()),
             Failure::BadAnswer { .. } => {
                 Some("is it lbd that listens there, in the version of this lbctl?".into())
             }

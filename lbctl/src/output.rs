@@ -125,7 +125,11 @@ fn redrawn(text: &str) -> String {
     format!("\x1b[H{lines}\x1b[J")
 }
 
-fn write(text: &str) -> Result<(), Failure> {
+/// Prints text as it is.
+///
+/// # Errors
+/// Only if stdout cannot be written.
+pub fn write(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     stdout
         .write_all(text.as_bytes())

@@ -105,6 +105,42 @@ fn config_check_tells_every_fault_at_once() {
     lbctl("config check").arg(&missing).assert().code(1);
 }
 
+/// TOML on stdout that `config check` takes, words on stderr.
+#[test]
+fn what_kubectl_printed_becomes_a_file() {
+    let cluster = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../lbcore/src/import/kubernetes/fixtures/cluster.json"
+    );
+    let output = lbctl("import kubernetes --node-selector pool=edge --interface bond0.7")
+        .arg(cluster)
+        .assert()
+        .success();
+    let toml = String::from_utf8(output.get_output().stdout.clone()).unwrap();
+    let said = String::from_utf8(output.get_output().stderr.clone()).unwrap();
+    assert!(toml.contains("interface = \"bond0.7\""), "{toml}");
+    assert!(!toml.contains("worker-3"), "{toml}");
+    for words in [
+        "Service prod/sip: port 5060 left out: lbd has no SCTP",
+        "must hold: Nodes in kube-proxy's ipvs mode have strictARP: true",
+        "what was imported: good: ",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    lbctl("config check -").write_stdin(toml).assert().success();
+
+    let output = lbctl("import kubernetes -")
+        .write_stdin("apiVersion: v1")
+        .assert()
+        .code(1);
+    let said = String::from_utf8(output.get_output().stderr.clone()).unwrap();
+    assert!(said.contains("hint:  make it by: kubectl get"), "{said}");
+    lbctl("import kubernetes --services prod/sip")
+        .arg(cluster)
+        .assert()
+        .code(1);
+}
+
 #[test]
 fn usage_mistakes_are_exit_code_2() {
     for line in [

@@ -39,7 +39,9 @@ pub(super) fn note(
     };
     let cause = match (facts.reals.get(&mac), vip) {
         (Some(real), IpAddr::V4(_)) => {
-            format!("{real} answers ARP for the VIP: set arp_ignore=1 and arp_announce=2 there")
+            format!(
+                "{real} answers ARP for the VIP: set arp_ignore=1 and arp_announce=2 there (kube-proxy in ipvs mode: strictARP)"
+            )
         }
         (Some(real), IpAddr::V6(_)) => format!(
             "{real} answers neighbour solicitation for the VIP: put the VIP on lo or a dummy \

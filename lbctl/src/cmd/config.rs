@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 /// What `lbctl` exits with when a configuration is bad.
-const BAD_CONFIG: u8 = 78;
+pub const BAD_CONFIG: u8 = 78;
 
 /// What the check found, for programs.
 #[derive(Serialize)]
@@ -30,10 +30,7 @@ pub fn run(command: ConfigCommand, global: &Global) -> Result<ExitCode, Failure>
 }
 
 fn check(file: &Path, global: &Global) -> Result<ExitCode, Failure> {
-    let bytes = read(file).map_err(|source| Failure::Unreadable {
-        file: file.into(),
-        source,
-    })?;
+    let bytes = read(file, MAX_BYTES)?;
     let name = file.display().to_string();
     let name = printable(if name == "-" { "stdin" } else { &name });
     let color = io::stderr().is_terminal() && output::colors_wanted();
@@ -67,12 +64,21 @@ fn check(file: &Path, global: &Global) -> Result<ExitCode, Failure> {
 
 /// The file's bytes, or stdin's for `-`: at most one more than are accepted, so that too large a
 /// file is refused and not read whole.
-fn read(file: &Path) -> io::Result<Vec<u8>> {
-    let source: Box<dyn Read> = match file.as_os_str() == "-" {
-        true => Box::new(io::stdin()),
-        false => Box::new(File::open(file)?),
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read(file: &Path, accepted: usize) -> Result<Vec<u8>, Failure> {
+    let read = || {
+        let source: Box<dyn Read> = match file.as_os_str() == "-" {
+            true => Box::new(io::stdin()),
+            false => Box::new(File::open(file)?),
+        };
+        let mut bytes = Vec::new();
+        source.take(accepted as u64 + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
     };
-    let mut bytes = Vec::new();
-    source.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    read().map_err(|source| Failure::Unreadable {
+        file: file.into(),
+        source,
+    })
 }

@@ -200,7 +200,7 @@ fn a_misconfigured_real_is_named() {
         }));
         let news = room.until("192.0.2.10", VipState::Conflict).await;
         let note = news.note.unwrap();
-        let says = "rs1 answers ARP for the VIP: set arp_ignore=1 and arp_announce=2 there";
+        let says = "rs1 answers ARP for the VIP: set arp_ignore=1 and arp_announce=2 there (kube-proxy in ipvs mode: strictARP)";
         assert!(note.starts_with(says), "{note}");
     });
 }

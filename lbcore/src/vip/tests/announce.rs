@@ -393,7 +393,7 @@ fn a_lower_mac_that_goes_on_gets_the_vip() {
 }
 
 #[rstest]
-#[case(V4.into(), "rs1 answers ARP for the VIP: set arp_ignore=1 and arp_announce=2 there")]
+#[case(V4.into(), "rs1 answers ARP for the VIP: set arp_ignore=1 and arp_announce=2 there (kube-proxy in ipvs mode: strictARP)")]
 #[case(
     V6.into(),
     "rs1 answers neighbour solicitation for the VIP: put the VIP on lo or a dummy interface there"
