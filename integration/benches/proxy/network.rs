@@ -50,9 +50,9 @@ impl Network {
             // Tens of thousands of connections leave from one address.
             host.sysctl("ipv4.ip_local_port_range", "1024 65535");
             host.sysctl("core.somaxconn", "65535");
-            // Linux's own, whatever this host's is: BBR paces by timers, and what limits a stream
-            // then is no proxy.
-            host.sysctl("ipv4.tcp_congestion_control", "cubic");
+            // Whatever this host's is: BBR paces by timers, and what limits a stream then is no
+            // proxy. reno alone is allowed in every namespace.
+            host.sysctl("ipv4.tcp_congestion_control", "reno");
             host.sysctl("ipv4.tcp_max_syn_backlog", "65535");
         }
         net
