@@ -62,6 +62,7 @@ fn table(key: &HashKey) -> ServiceTable {
                 },
                 last: None,
                 ramping_since: None,
+                held: None,
                 last_good: false,
             });
         }

@@ -71,6 +71,7 @@ pub(super) const SERVICE: Shape = Shape {
         "drain_timeout",
         "idle_timeout",
         "slow_start",
+        "damping",
         "track",
         "min_healthy",
         "announce",

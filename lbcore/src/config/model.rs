@@ -124,6 +124,8 @@ pub struct Service {
     pub idle_timeout: Duration,
     /// A real that comes back has its whole weight after this long; zero: at once.
     pub slow_start: Duration,
+    /// A real that goes up and down again and again stays down longer each time.
+    pub damping: bool,
     /// Whether flows are remembered.
     pub track: Track,
     /// Fewer reals up because checks failed: panic. 0 = never.

@@ -3,6 +3,7 @@
 //! probes do the asking.
 
 pub mod certificate;
+mod damping;
 pub mod dns;
 pub mod grpc;
 pub mod kubernetes;
@@ -14,6 +15,7 @@ mod tracker;
 #[cfg(test)]
 mod tests;
 
+pub use damping::Damping;
 pub use random::Random;
 pub use real::{Real, Recorded};
 pub use timetable::{Pace, Timetable};

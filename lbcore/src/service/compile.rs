@@ -1,5 +1,6 @@
 //! Configuration + health + neighbours + drains + weights -> the next snapshot.
 
+use super::hold::hold;
 use super::judge::{self, Health, Known, RealState, Rung, Serving, Way};
 use super::ramp::Ramp;
 use super::table::{Dial, FlowFate, Interface, Member, Path, Real, Service, ServiceTable, WhyNot};
@@ -52,6 +53,8 @@ pub struct RealInput {
     pub last: Option<(RealState, Tick)>,
     /// Since when it grows back to its weight (slow start).
     pub ramping_since: Option<Tick>,
+    /// It flaps, and is to stay down until then; why, in words.
+    pub held: Option<(Tick, String)>,
     /// Whether it was in the last good set.
     pub last_good: bool,
 }
@@ -157,10 +160,19 @@ pub fn compile(inputs: &Inputs<'_>, rings: &mut Rings, generation: u64) -> Compi
     Compiled { table, next_change }
 }
 
-struct Judged {
-    state: RealState,
-    reason: String,
-    path: Option<Path>,
+pub(super) struct Judged {
+    pub state: RealState,
+    pub reason: String,
+    pub path: Option<Path>,
+    /// Its checks pass, but it is held down until then.
+    pub held_until: Option<Tick>,
+}
+
+impl Judged {
+    /// Whether traffic finds it.
+    pub(super) fn reachable(&self, real: &RealInput) -> bool {
+        self.path.is_some() || real.way == Way::Routed
+    }
 }
 
 fn add_service(
@@ -170,11 +182,12 @@ fn add_service(
     rings: &mut Rings,
 ) -> Option<Tick> {
     let config = input.config;
-    let judged: Vec<Judged> = input
+    let mut judged: Vec<Judged> = input
         .reals
         .iter()
         .map(|real| judge_one(real, input.admin, &inputs.interfaces))
         .collect();
+    let held = hold(&mut judged, input, inputs.now);
     let states: Vec<RealState> = judged.iter().map(|judged| judged.state).collect();
     let in_force = weights::in_force(&input.reals, &states);
     let rungs: Vec<Rung> = input
@@ -187,8 +200,9 @@ fn add_service(
             weight: *weight,
             backup: real.backup,
             sorry: real.sorry,
-            has_path: judged.path.is_some() || real.way == Way::Routed,
-            failed: judge::failed(judged.state, real.health, &real.way),
+            has_path: judged.reachable(real),
+            failed: judged.held_until.is_none()
+                && judge::failed(judged.state, real.health, &real.way),
             last_good: real.last_good,
         })
         .collect();
@@ -199,7 +213,10 @@ fn add_service(
     let (ring, scheduler) = rings.get(input.id, config.scheduler, candidates, inputs.key);
 
     let index = table.services.len();
-    let mut next_change = [input.weights_due, ramp.next].into_iter().flatten().min();
+    let mut next_change = [input.weights_due, ramp.next, held]
+        .into_iter()
+        .flatten()
+        .min();
     let mut members = Vec::with_capacity(input.reals.len());
     let known = input.reals.iter().zip(judged).zip(in_force).zip(why_not);
     for (nth, (((real, judged), weight), why_not)) in known.enumerate() {
@@ -284,6 +301,7 @@ fn judge_one(real: &RealInput, service_admin: Admin, interfaces: &[Interface]) -
         state,
         reason,
         path,
+        held_until: None,
     }
 }
 
@@ -318,6 +336,7 @@ fn member(
         port: real.port,
         state: judged.state,
         reason: judged.reason,
+        held_until: judged.held_until,
         weight: real.weight,
         effective_weight,
         why_not,

@@ -18,6 +18,8 @@ pub struct World {
     pub ways: BTreeMap<String, Way>,
     pub last: BTreeMap<String, (RealState, Tick)>,
     pub ramping: BTreeMap<String, Tick>,
+    /// Who is to be held, until when and why.
+    pub held: BTreeMap<String, (Tick, String)>,
     pub last_good: Vec<String>,
     /// Weights that reals give themselves.
     pub says: BTreeMap<String, u16>,
@@ -37,6 +39,7 @@ impl World {
             ways: BTreeMap::new(),
             last: BTreeMap::new(),
             ramping: BTreeMap::new(),
+            held: BTreeMap::new(),
             last_good: Vec::new(),
             says: BTreeMap::new(),
             now: Tick(1_000_000),
@@ -108,6 +111,7 @@ impl World {
             way: self.ways.get(&real.name).cloned().unwrap_or(known),
             last: self.last.get(&real.name).copied(),
             ramping_since: self.ramping.get(&real.name).copied(),
+            held: self.held.get(&real.name).cloned(),
             last_good: self.last_good.contains(&real.name),
         }
     }

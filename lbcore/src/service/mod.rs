@@ -2,6 +2,7 @@
 //! neighbours, drains and weights go in, one immutable [`ServiceTable`] comes out.
 
 mod compile;
+mod hold;
 mod judge;
 mod ramp;
 mod registry;

@@ -116,6 +116,8 @@ pub struct Member {
     pub state: RealState,
     /// The state's reason, in words.
     pub reason: String,
+    /// Its checks pass, but it flaps: down until then.
+    pub held_until: Option<Tick>,
     /// Configured weight, or the operator's.
     pub weight: u16,
     /// What the scheduler uses where it is a candidate: that, or what the real gives itself.

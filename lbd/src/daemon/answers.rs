@@ -4,6 +4,7 @@ use super::persist::Changed;
 use super::reconciler::{Reconciler, Trigger};
 use super::reload::Refused;
 use crate::control::{Ask, Peer};
+use crate::sys::clock;
 use lbcore::api::{
     ApiError, ChangeView, ErrorCode, Happening, RealChange, RealRef, RealView, RealsView,
     ReloadView, Request, Response, ServiceRef, ServiceView, ServicesView, TransitionView, VipVerb,
@@ -185,6 +186,10 @@ impl Reconciler {
         }
         if held.is_empty() {
             reals.remove(&place);
+        }
+        let enabled = change.admin == Some(config::Admin::Enabled);
+        if enabled && self.world.pardon(&name, place, clock::now()) {
+            changes.push("no longer held down".to_owned());
         }
         self.world
             .overrides

@@ -6,6 +6,7 @@ mod inputs;
 use super::persist::{Overrides, RememberedReal, Set};
 use crate::live::event::{HealthNews, HealthState, Link, NeighborNews, Reach, VipNews};
 use lbcore::config::{self, Config};
+use lbcore::health::Damping;
 use lbcore::id::{Epoch, RealId, ServiceId};
 use lbcore::load::Loads;
 use lbcore::net::{HashKey, MacAddr};
@@ -40,6 +41,10 @@ pub struct RealFacts {
     pub last: Option<(RealState, Tick)>,
     /// Since when it grows back to its weight (slow start).
     pub ramping_since: Option<Tick>,
+    /// Since when its checks pass.
+    pub passing_since: Option<Tick>,
+    /// How often it went down lately.
+    pub damping: Damping,
     /// The same moment on the wall clock, for people.
     pub since: SystemTime,
     /// The name it has, or had before it was removed.
@@ -258,11 +263,27 @@ impl World {
             HealthState::Down => Health::Down,
         };
         if let Some(facts) = self.reals.get_mut(&news.real) {
+            facts.passing_since = match health {
+                Health::Up => facts.passing_since.or(Some(now)),
+                _ => None,
+            };
             facts.health = Some((health, news.reason));
             // Who no longer says keeps what it said.
             facts.observed_weight = news.weight.or(facts.observed_weight);
         }
         true
+    }
+
+    /// Lets a real go that is held because it flapped, and forgets that it did. True if it was held.
+    pub fn pardon(&mut self, service: &str, place: SocketAddr, now: Tick) -> bool {
+        let id = self.registry.known_real(service, place);
+        let Some(facts) = id.and_then(|id| self.reals.get_mut(&id)) else {
+            return false;
+        };
+        let down = matches!(facts.last, Some((RealState::Down, _)));
+        let held = down && facts.held(now).is_some_and(|(until, _)| now < until);
+        facts.damping.clear();
+        held
     }
 
     /// Whether a real's silence may be the fault of our own link to it: no carrier, or only just
@@ -373,6 +394,7 @@ impl World {
                 facts.ramping_since = ramping(facts.last, member.state, facts.ramping_since, now);
                 let before = facts.last.map(|(state, _)| state);
                 if before != Some(member.state) {
+                    facts.note_turn(member.state, now);
                     facts.last = Some((member.state, now));
                     facts.since = wall;
                     changed.push((member.id, before));
@@ -473,6 +495,8 @@ impl RealFacts {
             health: None,
             observed_weight: None,
             ramping_since: None,
+            passing_since: None,
+            damping: Damping::default(),
             initial: None,
             last: None,
             since: SystemTime::now(),
@@ -497,11 +521,31 @@ impl RealFacts {
         });
     }
 
+    /// Counts ups and downs. A real is down for what its checks say, or because it was held: only
+    /// the first is one more.
+    fn note_turn(&mut self, to: RealState, now: Tick) {
+        let served = self.last.is_some_and(|(before, _)| before.serves());
+        let failed = matches!(self.health, Some((Health::Down, _)));
+        match to {
+            RealState::Up => self.damping.up(now),
+            RealState::Down if served && failed => self.damping.down(now),
+            _ => {}
+        }
+    }
+
+    /// Until when it is to stay down because it flaps, and why.
+    fn held(&self, now: Tick) -> Option<(Tick, String)> {
+        let (hold, why) = self.damping.hold(now)?;
+        Some((self.passing_since? + hold, why))
+    }
+
     /// Nobody asks any more how it is: when somebody does again, it begins anew.
     fn unchecked(&mut self) {
         self.health = None;
         self.observed_weight = None;
         self.initial = None;
+        self.passing_since = None;
+        self.damping.clear();
     }
 }
 

@@ -180,6 +180,7 @@ impl Bed {
                     way: Way::Routed,
                     last: None,
                     ramping_since: None,
+                    held: None,
                     last_good: false,
                 }
             });

@@ -93,6 +93,7 @@ pub(super) fn service(s: &Section<'_>, claims: &mut Claims) -> Option<Service> {
         drain_timeout: s.get_or("drain_timeout", seconds(0, 7 * DAY), Duration::ZERO),
         idle_timeout: s.get_or("idle_timeout", seconds(1, 7 * DAY), idle),
         slow_start: slow_start(s),
+        damping: damping(s),
         track: track(s, mode, protocol),
         min_healthy,
         announce: s.get_or("announce", |v| words::ANNOUNCE.read(v), Announce::Always),
@@ -186,6 +187,19 @@ fn slow_start(s: &Section<'_>) -> Duration {
             .warn(slow_start.span(), &s.path_of("slow_start"), fault);
     }
     slow_start.into_inner()
+}
+
+/// It is about what checks say.
+fn damping(s: &Section<'_>) -> bool {
+    let Some(damping) = s.get("damping", value::boolean) else {
+        return false;
+    };
+    if *damping.get_ref() && !s.has("check") {
+        let fault = Fault::new("`damping` does nothing without a check")
+            .help("add a [[service.check]], or leave it out");
+        s.faults.warn(damping.span(), &s.path_of("damping"), fault);
+    }
+    damping.into_inner()
 }
 
 /// Flows may go unremembered only where packets stand alone.

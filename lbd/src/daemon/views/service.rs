@@ -3,6 +3,7 @@
 use crate::daemon::reconciler::Reconciler;
 use crate::live::event::HealthState;
 use crate::live::{Outcome, ProxyTally};
+use crate::sys::clock;
 use lbcore::api::{CheckView, DialView, ProxyView, RealView, ServiceView, Timestamp};
 use lbcore::config::{self, Admin, Mode};
 use lbcore::id::ServiceId;
@@ -191,6 +192,11 @@ fn reason(member: &Member, checks: &[CheckView]) -> String {
         .map(|c| c.reason.as_str())
         .filter(|r| !r.is_empty())
         .collect();
+    if let Some(until) = member.held_until {
+        let left = until.since(clock::now()).div_ceil(1000);
+        let why = member.reason.trim_start_matches("held down: ");
+        return format!("held down for {left} s more: {why}");
+    }
     match member.state {
         RealState::Up if !said.is_empty() => said.join("; "),
         _ => member.reason.clone(),

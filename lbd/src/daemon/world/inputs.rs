@@ -305,6 +305,7 @@ impl Known<'_> {
             way,
             last: facts.last,
             ramping_since: facts.ramping_since,
+            held: facts.held(self.now).filter(|_| service.damping),
             last_good: self
                 .last_good
                 .get(&service_id)

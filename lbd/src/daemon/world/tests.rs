@@ -446,3 +446,54 @@ fn t33_nodes_that_drain_keep_their_flows_and_never_panic() {
     let next = bench.successor(bench.world.config.clone(), Duration::ZERO);
     assert_eq!(next.state(next.id("web", 1)), RealState::Draining);
 }
+
+/// T32: a real that flaps is held down after its checks pass, unless it is the last, and an
+/// operator's `enable` lets it go.
+#[test]
+fn t32_who_flaps_is_held_down() {
+    let mut bench = Bench::web(&[1, 2]);
+    bench.world.config.services[0].damping = true;
+    bench.settle();
+    let flap = |bench: &mut Bench| {
+        let rs1 = bench.id("web", 1);
+        for state in [HealthState::Down, HealthState::Up] {
+            bench.wait(Duration::from_secs(5));
+            bench.say(rs1, state);
+            bench.refresh();
+        }
+    };
+    let state = |bench: &Bench| bench.table.services[0].members[0].state;
+    for _ in 0..2 {
+        flap(&mut bench);
+        assert_eq!(state(&bench), RealState::Up);
+    }
+    flap(&mut bench);
+    assert_eq!(state(&bench), RealState::Down);
+    let reason = bench.table.services[0].members[0].reason.clone();
+    assert_eq!(reason, "held down: went down 3 times in 25 s");
+    // One failure meanwhile, and the time begins anew.
+    flap(&mut bench);
+    bench.wait(Duration::from_secs(29));
+    bench.refresh();
+    assert_eq!(state(&bench), RealState::Down);
+    bench.wait(Duration::from_secs(1));
+    bench.refresh();
+    assert_eq!(state(&bench), RealState::Up);
+
+    flap(&mut bench);
+    assert_eq!(state(&bench), RealState::Down);
+    let place = std::net::SocketAddr::new(address(1), 0);
+    assert!(bench.world.pardon("web", place, bench.now));
+    bench.refresh();
+    assert_eq!(state(&bench), RealState::Up);
+    assert!(!bench.world.pardon("web", place, bench.now));
+
+    for _ in 0..3 {
+        flap(&mut bench);
+    }
+    assert_eq!(state(&bench), RealState::Down);
+    let rs2 = bench.id("web", 2);
+    bench.say(rs2, HealthState::Down);
+    bench.refresh();
+    assert_eq!(state(&bench), RealState::Up, "the last one is never held");
+}
