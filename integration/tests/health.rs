@@ -219,3 +219,52 @@ fn an_http_check_looks_at_the_answer() {
         assert_eq!(spread(&stage.curl(60)).len(), 2);
     });
 }
+
+/// A real whose own firewall drops its answers to clients passes its checks; clients' handshakes
+/// tell. A SYN counts as unanswered when its flow is forgotten, after a minute.
+#[test]
+fn a_real_whose_answers_reach_no_client_is_told() {
+    isolated_within(Duration::from_secs(180), || {
+        let stage = Stage::new(
+            2,
+            Offloads::Defaults,
+            &Conf::one(web(2).check(FAST_TCP_CHECK)),
+        );
+        stage.switch.reals[0].nft(&format!(
+            "add table inet own; \
+             add chain inet own out {{ type filter hook output priority 0; }}; \
+             add rule inet own out ip saddr {} drop",
+            vip().ip()
+        ));
+        let limit = Duration::from_millis(200);
+        let tries = (0..100).map(|_| request_within(&stage.switch.cl, vip(), limit));
+        let lost = tries.filter(Result::is_err).count() as u64;
+        assert!(lost >= 25, "{lost} of 100 went to rs1");
+        assert_eq!(stage.lbd.real("web", "rs1")["state"], "up");
+
+        let warned = format!("web/rs1: 0 of {lost} SYNs answered");
+        wait_until("the warning", Duration::from_secs(100), || {
+            let status = stage.lbd.status();
+            let warnings = status["warnings"].as_array().expect("warnings");
+            warnings
+                .iter()
+                .any(|w| w.as_str().is_some_and(|w| w.starts_with(&warned)))
+        });
+        let counted = |real: &str, result: &str| {
+            let labels = [("service", "web"), ("real", real), ("result", result)];
+            stage
+                .lbd
+                .metrics()
+                .value("lbd_real_handshakes_total", &labels)
+        };
+        assert_eq!(counted("rs1", "completed"), 0.0);
+        assert_eq!(counted("rs1", "unanswered"), lost as f64);
+        assert_eq!(counted("rs2", "completed"), (100 - lost) as f64);
+        assert_eq!(counted("rs2", "unanswered"), 0.0);
+        let doctor = stage.lbd.ctl(&["-o", "json", "doctor"]).exits(1).stdout();
+        let doctor: serde_json::Value = serde_json::from_str(&doctor).expect("a document");
+        let finding = &doctor["findings"][0];
+        assert_eq!(finding["code"], "syns-unanswered");
+        assert_eq!(finding["about"], "web/rs1");
+    });
+}

@@ -1,4 +1,4 @@
-//! Many probes at once, in a process of their own: T35, and what a thousand targets cost.
+//! Many probes at once, in a process of their own: T31 for real, T35, and what a thousand targets cost.
 
 use lbcore::config::{Check, CheckKind, Via};
 use lbcore::health::State;
@@ -170,6 +170,41 @@ async fn t35_with_256_descriptors() {
     }
     let spare = File::open("/dev/null");
     assert!(spare.is_ok(), "probes leave descriptors to others");
+}
+
+/// T31, for real: a thousand targets are asked first within one interval and a tenth, and never all
+/// at once. The machine may hold this process up for a while, so bursts are counted by the quarter
+/// second here; the injected clock counts them by 10 ms.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t31_the_first_probes_of_a_thousand_targets_are_spread_over_an_interval() {
+    let any = (Ipv4Addr::UNSPECIFIED, 0);
+    let listener = TcpListener::bind(any).await.expect("bind");
+    let port = listener.local_addr().expect("address").port();
+    let (dialled, mut dials) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while listener.accept().await.is_ok() && dialled.send(Instant::now()).is_ok() {}
+    });
+    let interval = Duration::from_secs(2);
+    let targets = (0..TARGETS).map(|n| target(n, port, interval, Duration::from_secs(1)));
+    let began = Instant::now();
+    let mut probes = Probes::start(targets.collect());
+    let verdicts = probes.verdicts(TARGETS).await;
+    let took = began.elapsed();
+    assert!(verdicts.iter().all(|(state, _)| *state == State::Up));
+    assert!(took <= interval.mul_f64(1.1), "all judged after {took:.2?}");
+    let mut quarters = [0_u32; 8];
+    while let Ok(at) = dials.try_recv() {
+        let quarter = (at - began).as_millis() / 250;
+        if let Some(count) = quarters.get_mut(quarter as usize) {
+            *count += 1;
+        }
+    }
+    let mean = u32::from(TARGETS) / 8;
+    assert!(
+        quarters.iter().all(|count| *count <= 3 * mean),
+        "dials by quarter second: {quarters:?}"
+    );
+    println!("T31: all judged after {took:.2?}; dials by quarter second: {quarters:?}");
 }
 
 /// Processor time of this process so far: user and system, proc(5).

@@ -27,8 +27,9 @@ pub use response::{
 pub use text::{is_printable, printable};
 pub use timestamp::Timestamp;
 pub use view::{
-    CheckView, DialView, DriftView, EngineView, FlowView, FramesView, InterfaceView, LastReload,
-    ProxyView, RealState, RealView, ServiceState, ServiceView, StatusView, VipState, VipView,
+    CheckView, DialView, DriftView, EngineView, FlowView, FramesView, HandshakesView,
+    InterfaceView, LastReload, ProxyView, RealState, RealView, ServiceState, ServiceView,
+    StatusView, VipState, VipView,
 };
 
 /// The version of this interface, in every document as `api_version`.

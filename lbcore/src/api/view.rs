@@ -243,9 +243,22 @@ pub struct RealView {
     pub packets: Option<u64>,
     /// Bytes from clients, IP headers included; of proxied tcp the payload.
     pub bytes: u64,
+    /// What became of clients' TCP handshakes with it; mode dr only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handshakes: Option<HandshakesView>,
     /// Its last transitions, the latest first, since lbd started; only where one real is asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<TransitionView>,
+}
+
+/// What became of TCP handshakes with a real since the counters began, as seen from the clients'
+/// side; a SYN sent again counts once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandshakesView {
+    /// The client's ACK followed its SYN.
+    pub completed: u64,
+    /// Nothing followed for a minute.
+    pub unanswered: u64,
 }
 
 /// How a real is dialled.

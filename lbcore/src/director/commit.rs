@@ -2,7 +2,7 @@
 
 use super::decide::{forward, ring_pick};
 use super::{Chosen, Counters, Cursors, Decision, DropReason, Memory, Verdict, View};
-use crate::flow::{Entry, Evicted, FlowTable, Outcome};
+use crate::flow::{Entry, Evicted, Eviction, FlowTable, Outcome};
 use crate::load::Loads;
 use crate::net::{FlowHash, FlowKey, rewrite};
 use crate::service::{FlowFate, Service, ServiceTable};
@@ -133,6 +133,9 @@ impl Writer<'_> {
         if old.real != new.real || was != is {
             self.loads.sub(old.real, was);
             self.loads.add(new.real, is);
+            if old.state.completes(new.state) && old.real == new.real {
+                self.counters.handshakes(new.real).completed.add(1);
+            }
         }
     }
 
@@ -142,6 +145,9 @@ impl Writer<'_> {
         };
         self.loads.sub(entry.real, entry.state.weightiness());
         self.counters.evicted(why).add(1);
+        if why == Eviction::Expired {
+            self.counters.expired(&entry);
+        }
     }
 
     /// `None`: as decided.

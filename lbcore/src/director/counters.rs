@@ -2,7 +2,7 @@
 //! locked addition; anybody may read and add the workers up.
 
 use super::DropReason;
-use crate::flow::Eviction;
+use crate::flow::{Entry, Eviction, State};
 use crate::id::{MAX_REALS, MAX_SERVICES, RealId, ServiceId};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -37,6 +37,16 @@ pub struct Tally {
     pub new_flows: Count,
 }
 
+/// TCP handshakes of one real that clients began: how they ended, as far as the client's side of
+/// them shows. A SYN sent again is no other handshake.
+#[derive(Debug, Default)]
+pub struct Handshakes {
+    /// The client's ACK followed: the real's answer had reached it.
+    pub completed: Count,
+    /// Nothing followed the SYN until its flow was forgotten.
+    pub unanswered: Count,
+}
+
 /// Frames of one interface. Received = sent + passed + all drops, exactly, over all interfaces.
 #[derive(Debug, Default)]
 pub struct InterfaceTally {
@@ -53,6 +63,7 @@ pub struct InterfaceTally {
 pub struct Counters {
     services: Box<[Tally]>,
     reals: Box<[Tally]>,
+    handshakes: Box<[Handshakes]>,
     interfaces: [InterfaceTally; MAX_INTERFACES],
     drops: [Count; DropReason::ALL.len()],
     /// Flows answered by the ring because the table had no room.
@@ -65,6 +76,7 @@ impl Default for Counters {
         Counters {
             services: (0..MAX_SERVICES).map(|_| Tally::default()).collect(),
             reals: (0..MAX_REALS).map(|_| Tally::default()).collect(),
+            handshakes: (0..MAX_REALS).map(|_| Handshakes::default()).collect(),
             interfaces: Default::default(),
             drops: Default::default(),
             unremembered: Count::default(),
@@ -84,6 +96,20 @@ impl Counters {
     #[inline]
     pub fn real(&self, id: RealId) -> &Tally {
         &self.reals[id.index()]
+    }
+
+    /// Of one real.
+    #[inline]
+    pub fn handshakes(&self, id: RealId) -> &Handshakes {
+        &self.handshakes[id.index()]
+    }
+
+    /// Counts what the end of a flow says of its handshake. Only a flow that has outlived its time
+    /// says something: one that made room for others may have been answered yet.
+    pub fn expired(&self, entry: &Entry) {
+        if entry.state == State::SynRecv {
+            self.handshakes(entry.real).unanswered.add(1);
+        }
     }
 
     /// Of the interface with this place in `network.interfaces`; the last one beyond the bound.

@@ -13,7 +13,7 @@ mod verdict;
 
 pub use commit::{Done, commit};
 pub use connect::{Caller, Connect, Unconnected, connect};
-pub use counters::{Count, Counters, InterfaceTally, MAX_INTERFACES, Tally};
+pub use counters::{Count, Counters, Handshakes, InterfaceTally, MAX_INTERFACES, Tally};
 pub use decide::{Chosen, Cursors, Decision, Memory, Met, View, decide, decide_subject};
 pub use flood::Flood;
 pub use verdict::{DropReason, Verdict};

@@ -572,3 +572,30 @@ fn a_syn_again_stays_with_a_backup_that_no_longer_gets_new_flows() {
     assert_eq!(bench.tcp(1000, "S"), Some(backup));
     assert_ne!(bench.tcp(1001, "S"), Some(backup));
 }
+
+#[test]
+fn handshakes_are_counted_once_by_how_they_end() {
+    let mut bench = Bench::new(World::web("", &[1]));
+    let real = bench.tcp(1, "S").unwrap();
+    let seen = |bench: &Bench| {
+        let counts = bench.counters.handshakes(real);
+        (counts.completed.get(), counts.unanswered.get())
+    };
+    bench.tcp(1, "S");
+    assert_eq!(seen(&bench), (0, 0));
+    bench.tcp(1, "A");
+    bench.tcp(1, "A");
+    assert_eq!(seen(&bench), (1, 0), "a SYN sent again is no other one");
+
+    // One that nobody answers, and one of a checker that opens by half.
+    bench.tcp(2, "S");
+    bench.tcp(3, "S");
+    bench.tcp(3, "R");
+    bench.now = bench.now + Duration::from_secs(61);
+    let (table, now) = (&bench.table, bench.now);
+    let over = |entry| table.is_expired(&entry, now);
+    let gone = |entry| bench.counters.expired(&entry);
+    bench.flows.expire(&mut 0, usize::MAX, over, gone);
+    assert_eq!(bench.flows.len(), 1);
+    assert_eq!(seen(&bench), (1, 1));
+}

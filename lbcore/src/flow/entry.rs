@@ -107,7 +107,7 @@ mod tests {
         fn words_and_entries(word in any::<u64>()) {
             match Entry::from_word(word) {
                 Some(entry) => prop_assert_eq!(entry.to_word(), word),
-                None => prop_assert!(!(1..=8).contains(&(word >> 32 & 0xf))),
+                None => prop_assert!(!(1..=9).contains(&(word >> 32 & 0xf))),
             }
         }
 

@@ -25,6 +25,9 @@ pub enum State {
     Udp = 7,
     /// UDP: one datagram.
     UdpNew = 8,
+    /// TCP: the client sent a SYN and then a RST, as checkers do that open a connection by half: it
+    /// had an answer. Everything else is as after the SYN alone, for the RST may be forged.
+    SynReset = 9,
 }
 
 impl State {
@@ -38,6 +41,7 @@ impl State {
             6 => State::Adopted,
             7 => State::Udp,
             8 => State::UdpNew,
+            9 => State::SynReset,
             _ => return None,
         })
     }
@@ -53,6 +57,7 @@ impl State {
             State::Adopted => "adopted",
             State::Udp => "udp",
             State::UdpNew => "udp_new",
+            State::SynReset => "syn_reset",
         }
     }
 
@@ -97,7 +102,17 @@ impl State {
     /// to go, after closing flows, when room is needed.
     #[inline]
     pub fn opening(self) -> bool {
-        matches!(self, State::SynRecv | State::Adopted | State::UdpNew)
+        matches!(
+            self,
+            State::SynRecv | State::SynReset | State::Adopted | State::UdpNew
+        )
+    }
+
+    /// Whether the client has acknowledged the real's answer to its SYN between this state and
+    /// `next`.
+    #[inline]
+    pub fn completes(self, next: State) -> bool {
+        matches!(self, State::SynRecv | State::SynReset) && next == State::Established
     }
 }
 
@@ -108,7 +123,7 @@ pub fn tcp_next(state: State, flags: TcpFlags) -> State {
     if flags.rst() {
         return match state {
             // A RST guessed into a handshake must not shorten what the real may still complete.
-            State::SynRecv => State::SynRecv,
+            State::SynRecv | State::SynReset => State::SynReset,
             _ => State::Close,
         };
     }
@@ -121,13 +136,13 @@ pub fn tcp_next(state: State, flags: TcpFlags) -> State {
     }
     if flags.fin() {
         return match state {
-            State::SynRecv | State::TimeWait => State::TimeWait,
+            State::SynRecv | State::SynReset | State::TimeWait => State::TimeWait,
             State::Close => State::Close,
             _ => State::FinWait,
         };
     }
     match state {
-        State::SynRecv | State::Adopted if flags.ack() => State::Established,
+        State::SynRecv | State::SynReset | State::Adopted if flags.ack() => State::Established,
         _ => state,
     }
 }
@@ -145,7 +160,8 @@ mod tests {
 
     /// Columns: the state after SYN, FIN, ACK, RST.
     #[rstest]
-    #[case(SynRecv, [SynRecv, TimeWait, Established, SynRecv])]
+    #[case(SynRecv, [SynRecv, TimeWait, Established, SynReset])]
+    #[case(SynReset, [SynRecv, TimeWait, Established, SynReset])]
     #[case(Established, [Established, FinWait, Established, Close])]
     #[case(FinWait, [SynRecv, FinWait, FinWait, Close])]
     #[case(TimeWait, [SynRecv, TimeWait, TimeWait, Close])]
@@ -180,6 +196,6 @@ mod tests {
                 assert_eq!(state as u8, number);
             }
         }
-        assert_eq!((0..=255).filter_map(State::from_number).count(), 8);
+        assert_eq!((0..=255).filter_map(State::from_number).count(), 9);
     }
 }

@@ -40,7 +40,7 @@ impl Timeouts {
     #[inline]
     pub fn of(&self, state: State) -> u64 {
         match state {
-            State::SynRecv => SYN_RECV_MS,
+            State::SynRecv | State::SynReset => SYN_RECV_MS,
             State::Adopted => ADOPTED_MS,
             State::FinWait => FIN_WAIT_MS,
             State::TimeWait => TIME_WAIT_MS,

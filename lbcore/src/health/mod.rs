@@ -6,6 +6,7 @@ pub mod certificate;
 mod damping;
 pub mod dns;
 pub mod grpc;
+mod handshakes;
 pub mod kubernetes;
 mod random;
 mod real;
@@ -16,6 +17,7 @@ mod tracker;
 mod tests;
 
 pub use damping::Damping;
+pub use handshakes::{Handshakes, Unanswered};
 pub use random::Random;
 pub use real::{Real, Recorded};
 pub use timetable::{Pace, Timetable};

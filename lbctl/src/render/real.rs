@@ -3,7 +3,7 @@
 use super::page::{Field, Page, numbers, words};
 use super::words as say;
 use super::{human, status::traffic};
-use lbcore::api::{ChangeView, RealView, TransitionView};
+use lbcore::api::{ChangeView, HandshakesView, RealView, TransitionView};
 use serde::Serialize;
 
 /// Reals, each with the name of its service.
@@ -124,6 +124,15 @@ pub fn show(view: &RealView, page: &mut Page) {
             say::from_clients(view.packets, view.bytes).into(),
         ),
     ]);
+    if let Some(HandshakesView {
+        completed,
+        unanswered,
+    }) = view.handshakes
+    {
+        let (completed, unanswered) = (human::count(completed), human::count(unanswered));
+        let text = format!("{completed} completed, {unanswered} SYNs unanswered");
+        pairs.push(("handshakes", text.into()));
+    }
     for check in &view.checks {
         let text = format!("{}: {}, {}", check.check, check.state, check.reason);
         pairs.push(("check", say::real_state(check.state).with_text(text)));

@@ -77,6 +77,11 @@ impl Reconciler {
             seen: Vec::new(),
             no_ports: proxied().map(|s| no_ports(s.id)).sum(),
             busiest: busiest.max_by_key(|b| b.connections),
+            silent_to_clients: self
+                .silent_to_clients()
+                .into_iter()
+                .map(|silent| (silent.name.clone(), silent.seen()))
+                .collect(),
             links: self.live.links(),
         }
     }

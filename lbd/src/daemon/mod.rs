@@ -5,6 +5,7 @@ mod aside;
 mod doctor;
 mod explain;
 mod flows;
+mod handshakes;
 mod journal;
 mod notify;
 mod persist;

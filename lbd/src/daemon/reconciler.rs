@@ -30,6 +30,7 @@ use crate::sys::clock;
 use crate::vip::VipPlan;
 use lbcore::api::{Happening, StateChange};
 use lbcore::config::Config;
+use lbcore::health::Handshakes;
 use lbcore::id::RealId;
 use lbcore::service::{Exhausted, RealState, Rings, compile};
 use lbcore::time::Tick;
@@ -45,6 +46,9 @@ const EVENTS_AT_ONCE: usize = 256;
 
 /// Chores: what lingers is forgotten, what was held is released, readiness is looked at.
 const CHORES_EVERY: Duration = Duration::from_millis(200);
+
+/// How often handshakes are counted up: all reals of all workers, so not with every chore.
+const COUNT_EVERY: Duration = Duration::from_secs(10);
 
 /// The guard is applied within tens of milliseconds; a reload does not wait longer than this for
 /// it or for the receive filters.
@@ -129,6 +133,8 @@ pub struct Reconciler {
     pub(super) board: Arc<Board>,
     pub(super) tallies: Tallies,
     pub(super) journal: Journal,
+    pub(super) handshakes: HashMap<RealId, Handshakes>,
+    counted: Tick,
     pub(super) started: SystemTime,
     pub(super) revision: u64,
     pub(super) generation: u64,
@@ -209,6 +215,8 @@ impl Reconciler {
             board: begin.board,
             tallies,
             journal,
+            handshakes: HashMap::new(),
+            counted: Tick(0),
             started: now,
             revision: 1,
             generation: begin.generation,
@@ -326,6 +334,10 @@ impl Reconciler {
                 |id| table.services.iter().any(|s| s.id == *id),
             );
             self.dirty = true;
+        }
+        if now >= self.counted + COUNT_EVERY {
+            self.counted = now;
+            self.note_handshakes();
         }
         let readiness = self.readiness();
         if readiness.ready && !self.announced_ready {

@@ -212,6 +212,13 @@ impl Reconciler {
                 ServiceState::Up | ServiceState::Degraded => {}
             }
         }
+        for silent in self.silent_to_clients() {
+            warnings.push(format!(
+                "{}: a firewall or rp_filter there, the VIP missing on its lo, or a flood of \
+                 SYNs? See lbctl doctor",
+                silent.seen()
+            ));
+        }
         for ((vip, interface), news) in &self.world.vips {
             if let Some(note) = &news.note {
                 warnings.push(format!("VIP {vip} on {interface}: {note}"));

@@ -123,6 +123,7 @@ impl FrameHandler for Packets {
             EXPIRE_BUCKETS
         };
         let (table, now, loads) = (&self.current, self.now, &self.live.loads);
+        let counters = &self.me.counters;
         // Before the first snapshot no real is known, and every flow the last lbd left would seem
         // to have outlived its own.
         if table.generation > 0 {
@@ -130,7 +131,13 @@ impl FrameHandler for Packets {
                 &mut self.sweep,
                 buckets,
                 |entry| table.is_expired(&entry, now),
-                |gone| loads.sub(gone.real, gone.state.weightiness()),
+                |gone| {
+                    loads.sub(gone.real, gone.state.weightiness());
+                    // A flow whose real is gone says nothing of who has its id now.
+                    if table.real_of(&gone).is_some() {
+                        counters.expired(&gone);
+                    }
+                },
             );
         }
         self.flood.tick(now, || self.live.flows.len());

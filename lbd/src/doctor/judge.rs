@@ -49,6 +49,33 @@ pub(super) fn capability(missing: Option<&str>, report: &mut Report) {
     }
 }
 
+/// Whether clients of services in mode dr complete their handshakes.
+pub(super) fn silent_to_clients(reals: &[(String, String)], report: &mut Report) {
+    let check = "handshakes";
+    if reals.is_empty() {
+        return report.good(
+            check,
+            "no real in mode dr leaves most clients without an answer",
+        );
+    }
+    for (name, seen) in reals {
+        let finding = finding(
+            "syns-unanswered",
+            Severity::Warning,
+            name,
+            seen.clone(),
+            "clients send a SYN and no ACK follows: the real does not accept it, or its answer \
+             reaches nobody. Its own checks may pass all the same",
+            "on the real: see that the VIP is on its lo (ip address show dev lo), that something \
+             listens there (ss -ltn), that no firewall drops it (nft list ruleset), and that its \
+             route back to clients works with rp_filter. If all reals look so, it may be a flood \
+             of SYNs from forged addresses"
+                .to_owned(),
+        );
+        report.found(check, finding);
+    }
+}
+
 /// Whether what brings packets to lbd's sockets is in the kernel, and whether others take it away.
 pub(super) fn rules(missing: &Result<Vec<Object>, String>, restored: u64, report: &mut Report) {
     let check = "rules";

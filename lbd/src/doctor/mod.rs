@@ -37,6 +37,8 @@ pub struct DoctorPlan {
     pub no_ports: u64,
     /// The most connections one source address has to one real, and which; where it matters.
     pub busiest: Option<Busiest>,
+    /// Reals in mode dr that most clients get no answer from: which, in figures.
+    pub silent_to_clients: Vec<(String, String)>,
     /// This host's interfaces.
     pub links: Arc<Vec<Link>>,
 }
@@ -106,6 +108,7 @@ impl Report {
 pub async fn examine(plan: DoctorPlan) -> DoctorView {
     let mut report = Report::default();
     judge::capability(capability::missing(), &mut report);
+    judge::silent_to_clients(&plan.silent_to_clients, &mut report);
     if plan.reals.is_empty() && plan.vips.is_empty() {
         report.skipped(
             "proxy",

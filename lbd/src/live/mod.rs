@@ -189,6 +189,14 @@ impl Live {
         }
     }
 
+    /// TCP handshakes of one real that clients completed, and those that nobody answered.
+    pub fn handshakes(&self, id: RealId) -> (u64, u64) {
+        (
+            self.sum(|c| c.handshakes(id).completed.get()),
+            self.sum(|c| c.handshakes(id).unanswered.get()),
+        )
+    }
+
     /// Of the interface with this place in `network.interfaces`.
     pub fn frame_totals(&self, slot: usize) -> FrameTotals {
         FrameTotals {

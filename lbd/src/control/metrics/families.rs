@@ -122,6 +122,13 @@ families! {
         reals!(x => x.flows);
     Counter "lbd_real_new_flows_total", "Flows the real server has got.",
         reals!(x => x.new_flows);
+    Counter "lbd_real_handshakes_total",
+        "TCP handshakes with the real server, by whether the client got an answer; mode dr.",
+        |v, s| each_real(v, |service, x| if let Some(seen) = x.handshakes {
+            for (result, count) in [("completed", seen.completed), ("unanswered", seen.unanswered)] {
+                s.count(&[("service", service), ("real", &x.name), ("result", result)], count);
+            }
+        });
     Counter "lbd_real_packets_total",
         "Packets clients sent that went to the real server; not known of proxied tcp.",
         |v, s| each_real(v, |service, x| if let Some(packets) = x.packets {

@@ -4,7 +4,9 @@ use crate::daemon::reconciler::Reconciler;
 use crate::live::event::HealthState;
 use crate::live::{Outcome, ProxyTally};
 use crate::sys::clock;
-use lbcore::api::{CheckView, DialView, ProxyView, RealView, ServiceView, Timestamp};
+use lbcore::api::{
+    CheckView, DialView, HandshakesView, ProxyView, RealView, ServiceView, Timestamp,
+};
 use lbcore::config::{self, Admin, Mode};
 use lbcore::id::ServiceId;
 use lbcore::net::Protocol;
@@ -148,6 +150,15 @@ impl Reconciler {
             new_flows: totals.new_flows,
             packets: packets_known(service).then_some(totals.packets),
             bytes: totals.bytes,
+            handshakes: (service.mode == Mode::Dr && service.protocol == Protocol::Tcp).then(
+                || {
+                    let (completed, unanswered) = self.live.handshakes(member.id);
+                    HandshakesView {
+                        completed,
+                        unanswered,
+                    }
+                },
+            ),
             history: Vec::new(),
         }
     }
