@@ -302,6 +302,24 @@ impl Connection {
         moved
     }
 
+    /// Whether bytes wait for room on either side.
+    pub fn is_blocked(&self) -> bool {
+        self.up.is_blocked() || self.down.is_blocked()
+    }
+
+    /// Tries a blocked direction without being told that there is room: a write that was refused
+    /// because the kernel was short of memory, with nothing in flight, is followed by no news.
+    pub fn nudge(&mut self, me: Key, tools: &mut Tools, poller: &Poller) -> Step {
+        let mut step = Step::Wait;
+        for from in [Side::Client, Side::Real] {
+            if self.direction(from).is_blocked() && !matches!(step, Step::End(_)) {
+                self.direction(from).destination_has_room();
+                step = step.and(self.pump(from, None, me, tools, poller));
+            }
+        }
+        step
+    }
+
     /// One side has said all it will say, the other has not.
     pub fn is_half_closed(&self) -> bool {
         self.up.has_ended() != self.down.has_ended()

@@ -192,10 +192,11 @@ impl Tcp {
         self.look_for_room = true;
     }
 
-    fn count_bytes(&mut self, connection: &mut Connection, scene: &Scene<'_>) {
+    /// Counts what moved since the last look; false if nothing did.
+    fn count_bytes(&mut self, connection: &mut Connection, scene: &Scene<'_>) -> bool {
         let (up, down) = connection.look(&mut self.tools);
         if (up, down) == (0, 0) {
-            return;
+            return false;
         }
         let (mine, service) = (scene.mine(), connection.service);
         mine.service(service).to_real.add(up);
@@ -204,6 +205,7 @@ impl Tcp {
         if let Some((real, ..)) = connection.real {
             mine.counters.real(real).bytes.add(up);
         }
+        true
     }
 
     /// Matching connections.

@@ -15,10 +15,13 @@ impl Tcp {
     /// Ends what has idled for too long or has lost its real, and counts bytes.
     pub fn sweep(&mut self, scene: &Scene<'_>) {
         self.tools.now = scene.now;
-        let mut over = Vec::new();
+        let (mut over, mut blocked) = (Vec::new(), Vec::new());
         let mut connections = std::mem::take(&mut self.connections);
         for (key, connection) in connections.iter_mut() {
-            self.count_bytes(connection, scene);
+            let moved = self.count_bytes(connection, scene);
+            if !moved && connection.is_blocked() {
+                blocked.push(key);
+            }
             if let Some(outcome) = verdict(connection, scene) {
                 over.push((key, outcome));
             }
@@ -26,6 +29,12 @@ impl Tcp {
         self.connections = connections;
         for (key, outcome) in over {
             self.end(key, outcome, scene);
+        }
+        for key in blocked {
+            if let Some(connection) = self.connections.get_mut(key) {
+                let step = connection.nudge(key, &mut self.tools, scene.poller);
+                self.follow(key, step, scene);
+            }
         }
         if self.is_empty() {
             self.tools.pipes.close_spare();

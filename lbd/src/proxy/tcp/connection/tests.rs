@@ -225,3 +225,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_blocked_direction_goes_on_though_nobody_says_that_there_is_room() {
+    let (client, accepted) = UnixStream::pair().expect("a pair");
+    let (dialled, real) = UnixStream::pair().expect("a pair");
+    let mut relay = Relay::new(accepted, dialled, 0);
+    let (mut client, mut real) = (Peer::new(client, 0), Peer::new(real, 0));
+    while !relay.connection.is_blocked() {
+        client.act(Act::Send(100_000));
+        relay.turn();
+    }
+    let (stuck, _) = relay.connection.bytes();
+    real.act(Act::Read(1 << 20));
+    // The news of the room is there, but not taken.
+    let step = relay
+        .connection
+        .nudge(relay.me, &mut relay.tools, &relay.poller);
+    assert!(!matches!(step, Step::End(_)));
+    assert!(relay.connection.bytes().0 > stuck);
+}
