@@ -11,6 +11,7 @@
 //! | [`kubernetes`] | nodes with pods, kube-proxy's rules and its health servers |
 //! | [`front`] | a balancer in front of lbd: tells clients in PROXY headers, good and bad |
 //! | [`client`], [`dial`] | curl and single requests; connections held by hand |
+//! | [`doctor`] | what `lbctl doctor` says |
 //! | [`long_flows`], [`storm`], [`crowd`] | thousands of flows that must not break; that end in every way; that take up room |
 //! | [`transfer`], [`pattern`], [`fnv`] | bytes both ways at once; a stream of bytes known by their place; a hash of one |
 //! | [`frames`], [`wire`], [`load`], [`tally`] | frames built byte by byte; a raw socket; a steady rate; exact counting |
@@ -25,6 +26,7 @@ pub mod conf;
 pub mod crowd;
 pub mod daemon;
 pub mod dial;
+pub mod doctor;
 pub mod fnv;
 pub mod frames;
 pub mod front;

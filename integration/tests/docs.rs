@@ -24,7 +24,12 @@ const OTHERS: &[&str] = &[
 ];
 
 /// Names of others that look like keys or metrics of ours.
-const FOREIGN_NAMES: &[&str] = &["fail_over_mac", "xmit_hash_policy", "track_script"];
+const FOREIGN_NAMES: &[&str] = &[
+    "fail_over_mac",
+    "xmit_hash_policy",
+    "tcp_mem",
+    "track_script",
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -1,65 +1,15 @@
 //! `lbctl doctor`: each thing it finds is brought about for real.
 
 use integration::conf::Conf;
-use integration::daemon::{Answer, Daemon};
 use integration::dial::{dial_from, echo};
+use integration::doctor::{check, doctor, fix, has, wrong};
 use integration::host::Host;
 use integration::routed::CLIENT;
 use integration::stage::{PORT, RoutedStage, proxied, vip};
 use integration::{isolated, wait_until};
-use serde_json::Value;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::time::Duration;
-
-/// What the doctor says, clean or not.
-fn doctor(lbd: &Daemon, args: &[&str]) -> (i32, Value) {
-    let mut line = vec!["doctor", "-o", "json"];
-    line.extend(args);
-    let answer: Answer = lbd.ctl(&line);
-    let code = answer.code();
-    let view: Value = serde_json::from_str(&answer.stdout())
-        .unwrap_or_else(|e| panic!("{e}: {}{}", answer.stdout(), answer.stderr()));
-    let clean = view["clean"].as_bool().expect("clean");
-    assert_eq!(
-        code,
-        i32::from(!clean),
-        "the exit code says the same: {view}"
-    );
-    (code, view)
-}
-
-/// Code, severity and subject of what is wrong; notes are left out.
-fn wrong(view: &Value) -> Vec<[&str; 3]> {
-    let findings = view["findings"].as_array().expect("findings");
-    for finding in findings {
-        for key in ["code", "severity", "seen", "why", "fix"] {
-            assert!(
-                finding[key].as_str().is_some_and(|t| !t.is_empty()),
-                "{finding}"
-            );
-        }
-    }
-    findings
-        .iter()
-        .filter(|f| f["severity"] != "note")
-        .map(|f| ["code", "severity", "about"].map(|key| f[key].as_str().expect("text")))
-        .collect()
-}
-
-fn has(view: &Value, code: &str) -> bool {
-    let mut findings = view["findings"].as_array().expect("findings").iter();
-    findings.any(|finding| finding["code"] == code)
-}
-
-/// How one check went, and what was seen.
-fn check<'a>(view: &'a Value, name: &str) -> (&'a str, &'a str) {
-    let mut checks = view["checks"].as_array().expect("checks").iter();
-    let check = checks.find(|check| check["check"] == name);
-    let check = check.unwrap_or_else(|| panic!("no check {name}: {view}"));
-    let text = |key: &str| check[key].as_str().expect("text");
-    (text("result"), text("seen"))
-}
 
 fn as_client() -> [String; 2] {
     ["--client".to_owned(), CLIENT.to_string()]
@@ -187,11 +137,7 @@ fn a_strict_filter_that_drops_clients_is_found() {
             "{view}"
         );
         // What it says to do helps.
-        let fixes = view["findings"].as_array().expect("findings").iter();
-        let fix = fixes
-            .filter(|f| f["code"] == "rp-filter-strict")
-            .find_map(|f| f["fix"].as_str());
-        lb.sh(fix.expect("a fix"));
+        lb.sh(fix(&view, "rp-filter-strict"));
         let (_, view) = doctor(&stage.lbd, &[]);
         assert_eq!(wrong(&view), [] as [[&str; 3]; 0], "{view}");
     });

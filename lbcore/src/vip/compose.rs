@@ -8,7 +8,7 @@ use pnet_packet::ethernet::{EtherType, EtherTypes, MutableEthernetPacket};
 use pnet_packet::icmp::{IcmpTypes, MutableIcmpPacket};
 use pnet_packet::icmpv6::ndp::{
     MutableNdpOptionPacket, MutableNeighborAdvertPacket, MutableNeighborSolicitPacket,
-    NdpOptionTypes, NeighborAdvertFlags,
+    NdpOptionType, NdpOptionTypes, NeighborAdvertFlags,
 };
 use pnet_packet::icmpv6::{Icmpv6Types, MutableIcmpv6Packet};
 use pnet_packet::ip::IpNextHeaderProtocols;
@@ -72,6 +72,32 @@ pub(super) fn probe(mac: MacAddr, vip: IpAddr) -> Vec<u8> {
             solicit.set_target_addr(vip);
             finish_icmpv6(frame, Ipv6Addr::UNSPECIFIED, group, 255, 0)
         }
+    }
+}
+
+/// Asks everybody who has `target`, as a host that wants to send to it does: an ARP request (RFC
+/// 826) or a neighbour solicitation (RFC 4861, 7.2.2), answered to `own`. Without an address of
+/// `target`'s family it is asked as a probe asks, and answered all the same.
+pub fn question(mac: MacAddr, own: Option<IpAddr>, target: IpAddr) -> Vec<u8> {
+    match (own, target) {
+        (Some(IpAddr::V4(own)), IpAddr::V4(target)) => arp(
+            ArpOperations::Request,
+            MacAddr::broadcast(),
+            (mac, own),
+            (MacAddr::zero(), target),
+        ),
+        (Some(IpAddr::V6(own)), IpAddr::V6(target)) => {
+            let group = solicited_node(target);
+            let length = IPV6 + NDP + LINK_ADDRESS;
+            let mut frame = ethernet(multicast_mac(group), mac, EtherTypes::Ipv6, length);
+            let message = &mut frame[ETHERNET + IPV6..];
+            let mut solicit = MutableNeighborSolicitPacket::new(message).expect(SIZED);
+            solicit.set_icmpv6_type(Icmpv6Types::NeighborSolicit);
+            solicit.set_target_addr(target);
+            link_address(&mut message[NDP..], NdpOptionTypes::SourceLLAddr, mac);
+            finish_icmpv6(frame, own, group, 255, 0)
+        }
+        _ => probe(mac, target),
     }
 }
 
@@ -189,11 +215,15 @@ fn advertisement(mac: MacAddr, vip: Ipv6Addr, to: (MacAddr, Ipv6Addr), flags: u8
     advert.set_icmpv6_type(Icmpv6Types::NeighborAdvert);
     advert.set_flags(flags);
     advert.set_target_addr(vip);
-    let mut option = MutableNdpOptionPacket::new(&mut message[NDP..]).expect(SIZED);
-    option.set_option_type(NdpOptionTypes::TargetLLAddr);
+    link_address(&mut message[NDP..], NdpOptionTypes::TargetLLAddr, mac);
+    finish_icmpv6(frame, vip, to.1, 255, 0)
+}
+
+fn link_address(room: &mut [u8], kind: NdpOptionType, mac: MacAddr) {
+    let mut option = MutableNdpOptionPacket::new(room).expect(SIZED);
+    option.set_option_type(kind);
     option.set_length(1);
     option.set_data(&mac.octets());
-    finish_icmpv6(frame, vip, to.1, 255, 0)
 }
 
 /// Fills in the IPv6 header before an ICMPv6 message, and the message's checksum.

@@ -21,7 +21,7 @@ pub use announcer::{
     NEWS_INTERVAL, PROBE_INTERVAL, PROBE_WAIT, PROBES,
 };
 pub use claims::{MEMORY as CLAIM_MEMORY, STEADY as STEADY_CLAIM};
-pub use compose::{multicast_mac, solicited_node};
+pub use compose::{multicast_mac, question, solicited_node};
 pub use facts::Facts;
 pub use news::News;
 pub use parse::{EchoRequest, Heard, parse};

@@ -2,13 +2,14 @@
 
 use super::plans;
 use super::reconciler::Reconciler;
-use crate::doctor::{self, Busiest, DoctorPlan, Patient};
+use super::world::World;
+use crate::doctor::{self, Busiest, DirectPlan, DoctorPlan, HeldVip, Machine, Patient};
 use crate::live::Outcome;
 use crate::proxy::{ConnectionRow, ListAsk, Proxy};
 use lbcore::api::{ApiError, ErrorCode, MAX_FLOWS_LISTED, Response};
-use lbcore::config::{Mode, Source};
+use lbcore::config::{Admin, Mode, Source};
 use lbcore::id::{RealId, ServiceId};
-use lbcore::service::{RealState, Service, ServiceTable};
+use lbcore::service::{RealState, Service, ServiceTable, Way};
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -67,6 +68,11 @@ impl Reconciler {
             vips: proxied()
                 .flat_map(|s| s.keys.iter().map(|k| k.vip.ip()))
                 .collect(),
+            direct: direct(&self.world),
+            config: match self.last_good_in_use {
+                true => self.places.last_good(),
+                false => self.config_file.clone(),
+            },
             intercept: plans::intercept(&self.world),
             restored: ["nft", "rule", "route"]
                 .iter()
@@ -101,6 +107,52 @@ fn patients(service: &Service) -> Vec<Patient> {
             disabled: m.state == RealState::Disabled,
         })
         .collect()
+}
+
+/// What is configured in mode dr, and what is known of it.
+fn direct(world: &World) -> DirectPlan {
+    let services = || {
+        let services = world.config.services.iter();
+        services.filter(|s| s.mode == Mode::Dr)
+    };
+    let mut plan = DirectPlan {
+        interfaces: world.config.network.interfaces.clone(),
+        ..DirectPlan::default()
+    };
+    let mut known: HashMap<IpAddr, usize> = HashMap::new();
+    let mut add = |name: String, address: IpAddr, disabled: bool| {
+        let at = *known.entry(address).or_insert(plan.machines.len());
+        match plan.machines.get_mut(at) {
+            Some(machine) => machine.disabled &= disabled,
+            None => plan.machines.push(Machine {
+                name,
+                address,
+                way: world.ways.get(&address).cloned().unwrap_or(Way::Unknown),
+                disabled,
+            }),
+        }
+    };
+    for service in services() {
+        for real in &service.reals {
+            let disabled = world.admin_of(service, real) == Admin::Disabled;
+            let name = format!("{}/{}", service.name, real.name);
+            add(name, real.address, disabled);
+        }
+        if let Some(sorry) = service.sorry {
+            add(format!("{}/sorry", service.name), sorry, false);
+        }
+    }
+    let vips: HashSet<IpAddr> = services().flat_map(|s| s.vips.iter().copied()).collect();
+    let held = world.vips.values().filter(|news| vips.contains(&news.vip));
+    plan.vips = held
+        .map(|news| HeldVip {
+            vip: news.vip,
+            interface: news.interface.clone(),
+            state: news.state,
+            claimed_by: news.claimed_by,
+        })
+        .collect();
+    plan
 }
 
 /// What the proxy has open, as far as one listing goes.

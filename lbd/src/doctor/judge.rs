@@ -9,7 +9,7 @@ use std::net::IpAddr;
 /// From this share of the ports on, new connections soon find none.
 const PORTS_LOW_PERCENT: u64 = 80;
 
-fn finding(
+pub(super) fn finding(
     code: &str,
     severity: Severity,
     about: &str,
@@ -77,8 +77,8 @@ pub(super) fn silent_to_clients(reals: &[(String, String)], report: &mut Report)
 }
 
 /// Whether what brings packets to lbd's sockets is in the kernel, and whether others take it away.
-pub(super) fn rules(missing: &Result<Vec<Object>, String>, restored: u64, report: &mut Report) {
-    let check = "rules";
+pub(super) fn rules(missing: &Result<Vec<Object>, String>, plan: &DoctorPlan, report: &mut Report) {
+    let (check, restored) = ("rules", plan.restored);
     let missing = match missing {
         Ok(missing) => missing,
         Err(error) => return report.skipped(check, format!("they cannot be read: {error}")),
@@ -95,7 +95,7 @@ pub(super) fn rules(missing: &Result<Vec<Object>, String>, restored: u64, report
                 format!(
                     "lbd puts it back within 5 s; if it does not, journalctl -u lbd says why; by \
                      hand: {}",
-                    object.command()
+                    object.command(&plan.config)
                 ),
             ),
         );

@@ -1,12 +1,16 @@
-//! The doctor: what is wrong with this host, the network and the reals of proxied services, each
-//! finding with why it matters and what mends it.
+//! The doctor: what is wrong with this host, the network and the reals, each finding with why it
+//! matters and what mends it.
 //!
-//! It reads, asks the kernel, and dials reals; it changes nothing. [`host`] reads facts, [`judge`]
-//! makes findings of them, [`return_path`] dials.
+//! It reads, asks the kernel and the network, and dials and pings reals; it changes nothing. [`host`]
+//! reads facts, [`judge`] makes findings of them, [`return_path`] dials reals of proxied services;
+//! [`direct`] looks at reals of services in mode dr.
 
+mod direct;
 mod host;
 mod judge;
 mod return_path;
+
+pub use direct::{DirectPlan, HeldVip, Machine};
 
 use crate::intercept::{self, InterceptPlan};
 use crate::live::event::Link;
@@ -14,6 +18,7 @@ use crate::sys::capability;
 use lbcore::api::{CheckDone, Checked, DoctorView, FindingView};
 use lbcore::net::Protocol;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What the doctor is to look at, and what is known already.
@@ -23,6 +28,10 @@ pub struct DoctorPlan {
     pub reals: Vec<Patient>,
     /// Where clients dial them: of another family than their reals where a PROXY header tells.
     pub vips: Vec<IpAddr>,
+    /// Services in mode dr.
+    pub direct: DirectPlan,
+    /// The file of the configuration in force.
+    pub config: PathBuf,
     /// What is to reach lbd's sockets.
     pub intercept: InterceptPlan,
     /// Rules that another tool removed and lbd put back since it started.
@@ -102,6 +111,11 @@ impl Report {
         self.done(check, Checked::Found, finding.seen.clone());
         self.findings.push(finding);
     }
+
+    fn absorb(&mut self, other: Report) {
+        self.findings.extend(other.findings);
+        self.checks.extend(other.checks);
+    }
 }
 
 /// Looks at everything. Takes as long as silent reals make it, some seconds at most.
@@ -109,26 +123,32 @@ pub async fn examine(plan: DoctorPlan) -> DoctorView {
     let mut report = Report::default();
     judge::capability(capability::missing(), &mut report);
     judge::silent_to_clients(&plan.silent_to_clients, &mut report);
+    let direct = direct::examine(&plan.direct, &plan.links);
+    let (proxied, direct) = tokio::join!(proxied(&plan), direct);
+    report.absorb(proxied);
+    report.absorb(direct);
+    view(report)
+}
+
+async fn proxied(plan: &DoctorPlan) -> Report {
+    let mut report = Report::default();
     if plan.reals.is_empty() && plan.vips.is_empty() {
-        report.skipped(
-            "proxy",
-            "no service in mode tproxy: nothing more is looked at",
-        );
-        return view(report);
+        report.skipped("proxy", "no service in mode tproxy");
+        return report;
     }
     let missing = intercept::check(&plan.intercept).await;
     let missing = missing.map_err(|error| error.to_string());
-    judge::rules(&missing, plan.restored, &mut report);
+    judge::rules(&missing, plan, &mut report);
     judge::trouble(&plan.trouble, &mut report);
     if plan.speaks_v4() {
         judge::rp_filter(&host::rp_filter(&plan.links), &mut report);
     }
     let forwarding = host::forwarding();
-    judge::forwarding(&plan, &forwarding, &mut report);
-    judge::ports(&plan, host::port_range(), &mut report);
+    judge::forwarding(plan, &forwarding, &mut report);
+    judge::ports(plan, host::port_range(), &mut report);
     let whole = missing.is_ok_and(|missing| missing.is_empty());
-    return_path::probe(&plan, whole, &mut report).await;
-    view(report)
+    return_path::probe(plan, whole, &mut report).await;
+    report
 }
 
 fn view(mut report: Report) -> DoctorView {

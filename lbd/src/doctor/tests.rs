@@ -2,6 +2,7 @@
 
 use super::host::{Forwarding, ReversePath};
 use super::*;
+use crate::intercept::Object;
 use crate::sys::netns::Netns;
 use lbcore::api::Severity;
 use lbcore::net::ServiceKey;
@@ -106,6 +107,23 @@ fn ports_are_low_before_they_are_gone_and_after() {
     assert!(told(&unread).1.starts_with("ports: skipped"), "{unread:?}");
 }
 
+fn restored(restored: u64) -> DoctorPlan {
+    DoctorPlan {
+        restored,
+        config: "/etc/lbd/lbd.toml".into(),
+        ..DoctorPlan::default()
+    }
+}
+
+#[test]
+fn the_command_that_makes_the_table_names_the_file_in_force() {
+    let missing = Ok(vec![Object::Table]);
+    let report = judged(|r| judge::rules(&missing, &restored(0), r));
+    let fix = &report.findings[0].fix;
+    let command = "lbd --config /etc/lbd/lbd.toml --print-rules | nft -f -";
+    assert!(fix.ends_with(command), "{fix}");
+}
+
 #[test]
 fn missing_things_and_trouble_are_faults() {
     let report = judged(|r| judge::capability(Some("CAP_NET_RAW"), r));
@@ -116,10 +134,10 @@ fn missing_things_and_trouble_are_faults() {
     let words = ["192.0.2.10:80/tcp: address in use".to_owned()];
     let report = judged(|r| judge::trouble(&words, r));
     assert_eq!(told(&report).0, Some(("not-listening", Severity::Fault)));
-    let report = judged(|r| judge::rules(&Ok(vec![]), 3, r));
+    let report = judged(|r| judge::rules(&Ok(vec![]), &restored(3), r));
     assert_eq!(told(&report).0, Some(("rules-restored", Severity::Note)));
     let unreadable = Err("no nft".to_owned());
-    let report = judged(|r| judge::rules(&unreadable, 0, r));
+    let report = judged(|r| judge::rules(&unreadable, &restored(0), r));
     let (found, words) = told(&report);
     assert_eq!(found, None);
     assert_eq!(words, "rules: skipped: they cannot be read: no nft");
@@ -127,7 +145,7 @@ fn missing_things_and_trouble_are_faults() {
 
 #[test]
 fn the_worst_comes_first() {
-    let mut report = judged(|r| judge::rules(&Ok(vec![]), 3, r));
+    let mut report = judged(|r| judge::rules(&Ok(vec![]), &restored(3), r));
     judge::capability(Some("CAP_NET_RAW"), &mut report);
     let view = view(report);
     assert!(!view.clean);

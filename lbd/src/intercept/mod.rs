@@ -116,7 +116,7 @@ pub async fn check(plan: &InterceptPlan) -> Result<Vec<Object>, InterceptError> 
 /// The `ip` commands that make the rules and routes of `plan`, as an operator would type them.
 pub fn commands(plan: &InterceptPlan) -> Vec<String> {
     let wanted = object::wanted(&plan.stacks());
-    wanted.into_iter().map(Object::command).collect()
+    wanted.into_iter().map(Object::words).collect()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use super::{InterceptError, MARK, MARK_MASK, TABLE};
 use rtnetlink::packet_route::AddressFamily;
 use std::fmt;
 use std::io;
+use std::path::Path;
 
 /// Who made a rule or route (FRA_PROTOCOL, RTA_PROTOCOL): a number that /etc/iproute2/rt_protos
 /// leaves free, an `L`. What has it and one of the numbers below is lbd's to remove; nothing else
@@ -64,10 +65,21 @@ pub enum Object {
 }
 
 impl Object {
-    /// The command that would make it.
-    pub fn command(self) -> String {
+    /// The command that would make it as the configuration file `config` wants it.
+    pub fn command(self, config: &Path) -> String {
         match self {
-            Object::Table => "lbd --print-rules | nft -f -".into(),
+            Object::Table => {
+                let config = config.display();
+                format!("lbd --config {config} --print-rules | nft -f -")
+            }
+            rule => rule.words(),
+        }
+    }
+
+    /// A rule or route by its command, the table by its name.
+    pub(super) fn words(self) -> String {
+        match self {
+            Object::Table => format!("nft table `{TABLE}`"),
             Object::AskRule(stack) => format!(
                 "{} rule add priority {ASK_PRIORITY} iif lo fwmark {MARK:#x}/{MARK_MASK:#x} lookup main protocol {PROTOCOL}",
                 stack.ip()
@@ -100,17 +112,14 @@ impl Object {
     }
 
     pub(super) fn failed(self, source: io::Error) -> InterceptError {
-        let command = self.command();
+        let command = self.words();
         InterceptError::Routing { command, source }
     }
 }
 
 impl fmt::Display for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Object::Table => write!(f, "nft table `{TABLE}`"),
-            rule => f.write_str(&rule.command().replacen(" add", "", 1)),
-        }
+        f.write_str(&self.words().replacen(" add", "", 1))
     }
 }
 

@@ -167,6 +167,41 @@ fn invalid_neighbour_discovery_is_none() {
     );
 }
 
+#[test]
+fn questions_are_those_of_an_ordinary_host() {
+    let ask = |own, target| question(mac(OURS), own, target);
+    let arp = ask(Some(CLIENT_V4.into()), V4.into());
+    let wanted = Heard::Arp {
+        to: MacAddr::broadcast(),
+        request: true,
+        sender: mac(OURS),
+        sender_ip: CLIENT_V4,
+        target: V4,
+    };
+    assert_eq!(parse(&arp), Some(wanted));
+    let solicitation = ask(Some(CLIENT_V6.into()), V6.into());
+    let wanted = Heard::Solicitation {
+        to: multicast_mac(solicited_node(V6)),
+        from: mac(OURS),
+        source: CLIENT_V6,
+        target: V6,
+    };
+    assert_eq!(parse(&solicitation), Some(wanted));
+    assert_eq!(
+        solicitation[78..],
+        [1, 1, 2, 0, 0, 0, 0, OURS],
+        "its own MAC, for the answer"
+    );
+    for (own, target) in [
+        (None, V4.into()),
+        (Some(CLIENT_V4.into()), V6.into()),
+        (Some(CLIENT_V6.into()), V4.into()),
+        (None, V6.into()),
+    ] {
+        assert_eq!(ask(own, target), compose::probe(mac(OURS), target));
+    }
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
