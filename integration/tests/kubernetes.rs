@@ -284,6 +284,41 @@ fn a_node_that_does_not_speak_for_the_service_gets_no_new_flows() {
     });
 }
 
+/// `ipMode: Proxy` (KEP 1860): kube-proxy does not know the VIP, and the node, a router, sends the
+/// packet back to who has the VIP. It goes round once, not for ever.
+#[test]
+fn direct_routing_needs_a_vip_that_kube_proxy_takes() {
+    isolated_within(LIMIT, || {
+        let mut lan = Lan::new(Policy::Local, [1, 1], &direct(80, LOCAL));
+        // Nodes have nothing of the VIP, and do not answer for it.
+        let vips = lan.lbd.ctl(&["vip", "list", "-o", "json"]).json()["vips"].clone();
+        for vip in vips.as_array().expect("VIPs") {
+            assert_eq!(vip["state"], "announced", "{vip:#}");
+            assert!(vip["claimed_by"].is_null(), "{vip:#}");
+        }
+        lan.cluster.change("web", |web| web.vips.clear());
+        let received = |lan: &Lan| {
+            let metrics = lan.lbd.settled_metrics();
+            metrics.value("lbd_frames_received_total", &[])
+        };
+        for (_, target, _) in BOTH {
+            let before = received(&lan);
+            let second = Duration::from_secs(1);
+            let answer = request_within(&lan.switch.cl, target(), second);
+            assert!(answer.is_err(), "{answer:?}");
+            // A SYN or two, each of which comes back once, and who asks for neighbours.
+            let more = received(&lan) - before;
+            assert!(more < 20.0, "{more} frames for one request");
+        }
+        lan.cluster
+            .change("web", |web| web.vips = vec![VIP.into(), VIP6.into()]);
+        for (_, target, client) in BOTH {
+            let answers = lan.answers(target(), 20);
+            assert!(answers.iter().all(|a| a.peer.ip() == client), "{answers:?}");
+        }
+    });
+}
+
 /// One connection of [`Callers`].
 #[derive(Clone, Debug)]
 struct Call {

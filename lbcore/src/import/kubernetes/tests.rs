@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 /// What `kubectl get services,nodes,endpointslices -A -o json` printed, shortened: one Service for
@@ -249,4 +250,42 @@ fn the_product_of_services_and_nodes_is_bounded() {
         assert!(words.contains(what), "{words}");
     }
     assert_eq!(imported(&cluster(300, 100), &options()).services, 300);
+}
+
+proptest! {
+    /// Bytes of the file changed, and its end cut off: whatever comes of it, it is an error or a file
+    /// that is good or refused by the check, and never a panic.
+    #[test]
+    fn damaged_files_never_panic(
+        changes in prop::collection::vec((0..CLUSTER.len(), any::<u8>()), 0..8),
+        length in 0..=CLUSTER.len(),
+    ) {
+        let mut bytes = CLUSTER.as_bytes()[..length].to_vec();
+        for (at, byte) in changes {
+            if let Some(place) = bytes.get_mut(at) {
+                *place = byte;
+            }
+        }
+        if let Ok(imported) = import(&bytes, &options()) {
+            let _ = config::check(&imported.toml);
+        }
+    }
+
+    /// Any text as a name, an address or a type of anything: what comes of it is a good file.
+    #[test]
+    fn strange_values_make_no_bad_file(text in ".{0,80}", kind in 0..3_usize, field in 0..6_usize) {
+        let kind = ["Service", "Node", "EndpointSlice"][kind];
+        let text = json!(text);
+        let json = changed(kind, |object| match field {
+            0 => object["metadata"]["name"] = text.clone(),
+            1 => object["metadata"]["namespace"] = text.clone(),
+            2 => object["status"]["addresses"] = json!([{"type": "InternalIP", "address": text}]),
+            3 => object["spec"]["externalIPs"] = json!([text]),
+            4 => object["spec"]["type"] = text.clone(),
+            _ => object["spec"]["externalTrafficPolicy"] = text.clone(),
+        });
+        if let Ok(imported) = import(json.as_bytes(), &options()) {
+            prop_assert!(config::check(&imported.toml).is_ok(), "{}", imported.toml);
+        }
+    }
 }
