@@ -5,7 +5,7 @@ use integration::long_flows::{LongFlows, Transport};
 use integration::netns::run;
 use integration::stage::{PORT, Stage, vip, web};
 use integration::tally::Tally;
-use integration::topology::{LB_MAC, Offloads, VIP, real_mac};
+use integration::topology::{LB, LB_MAC, Offloads, VIP, real_mac};
 use integration::{figure, isolated, isolated_within, wait_until};
 use nix::sys::signal::Signal;
 use std::os::unix::fs::FileTypeExt;
@@ -211,7 +211,11 @@ fn t22_health_known_before_a_kill_is_known_after_it() {
             !flows.by_server().contains_key("rs5")
         });
         let broken = flows.broken();
-        let rule = format!("ether daddr {} ip daddr {VIP}", real_mac(5));
+        // Clients' frames: lbd's own checks take the same way.
+        let rule = format!(
+            "ether daddr {} ip daddr {VIP} ip saddr != {LB}",
+            real_mac(5)
+        );
         let to_rs5 = Tally::at(&stage.switch.sw, "lb", &[("to_rs5", &rule)]);
         stage.lbd.kill();
         stage.lbd.spawn();

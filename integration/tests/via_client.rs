@@ -1,12 +1,12 @@
 //! Checks that are dialled as clients are: a real whose answers do not come back through lbd is down.
 
 use integration::conf::{Conf, ServiceConf};
-use integration::isolated;
+use integration::isolated_within;
 use integration::stage::{PORT, REAL_PORT, RoutedStage, proxied, proxied6};
 use integration::topology::VIP6;
 use std::time::Duration;
 
-const DECIDED: Duration = Duration::from_secs(5);
+const DECIDED: Duration = Duration::from_secs(10);
 
 /// Addresses of nobody, behind the router.
 const SOURCE: &str = "\"198.51.100.250\"";
@@ -15,9 +15,9 @@ const SOURCE6: &str = "\"2001:db8:1::250\"";
 /// A quick check from `source`: `via` is then `client` by default.
 fn check<'a>(keys: &[(&'a str, &'a str)], source: &'a str) -> Vec<(&'a str, &'a str)> {
     let pace = [
-        ("interval", "\"500ms\""),
-        ("fast_interval", "\"100ms\""),
-        ("timeout", "\"500ms\""),
+        ("interval", "\"1s\""),
+        ("fast_interval", "\"200ms\""),
+        ("timeout", "\"1s\""),
         ("rise", "1"),
         ("fall", "2"),
         ("source", source),
@@ -31,7 +31,7 @@ fn udp(name: &str) -> ServiceConf {
 
 #[test]
 fn a_real_whose_answers_to_clients_go_elsewhere_is_down_in_those_words() {
-    isolated(|| {
+    isolated_within(Duration::from_secs(60), || {
         let tcp = [("type", "\"tcp\"")];
         let http = [("type", "\"http\"")];
         let echo = [
@@ -83,7 +83,7 @@ fn a_real_whose_answers_to_clients_go_elsewhere_is_down_in_those_words() {
 
 #[test]
 fn other_ways_to_be_down_keep_their_own_words() {
-    isolated(|| {
+    isolated_within(Duration::from_secs(60), || {
         let tcp = [("type", "\"tcp\"")];
         let conf = Conf::one(proxied(2).check(&check(&tcp, SOURCE)));
         let mut stage = RoutedStage::new(2, &conf);
@@ -107,7 +107,7 @@ fn other_ways_to_be_down_keep_their_own_words() {
 /// A check's own port, and a protocol that is not the service's: answers come back from there, too.
 #[test]
 fn a_check_may_have_a_port_of_its_own() {
-    isolated(|| {
+    isolated_within(Duration::from_secs(60), || {
         let health = [("type", "\"http\""), ("port", "9090")];
         let dns = udp("dns").routed(1..=1, REAL_PORT);
         let conf = Conf::one(dns.check(&check(&health, SOURCE)));

@@ -40,6 +40,7 @@ fn target(number: u16, port: u16, interval: Duration, timeout: Duration) -> Targ
             rise: NonZeroU32::new(2).expect("not 0"),
             fall: NonZeroU32::new(3).expect("not 0"),
         }],
+        vips: Vec::new(),
         default_port: port,
         initial: None,
     }
@@ -59,7 +60,8 @@ impl Probes {
         let (sender, wanted) = watch::channel(Arc::new(targets));
         let (news, events) = mpsc::channel(4_096);
         let (suspected, _) = mpsc::channel(1);
-        tokio::spawn(lbd::probe::run(wanted, board, news, suspected));
+        let (_, hops) = watch::channel(Arc::default());
+        tokio::spawn(lbd::probe::run(wanted, hops, board, news, suspected));
         Probes {
             events,
             registry,

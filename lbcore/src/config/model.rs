@@ -476,7 +476,9 @@ pub enum NodeWeight {
 pub enum Via {
     /// To the real's own address.
     Real,
-    /// The same, from an address that is not this host's: as a client's connection is dialled.
+    /// The path of direct routing: to the VIP, in frames to this real's MAC.
+    Vip,
+    /// To the real's own address, from an address that is not this host's: as a client's connection is dialled.
     Client,
 }
 

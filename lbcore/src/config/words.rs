@@ -94,8 +94,12 @@ pub(super) const FRAGMENTS: Words<()> = Words {
 };
 
 pub(super) const VIA: Words<Via> = Words {
-    known: &[("real", Via::Real), ("client", Via::Client)],
-    later: &["vip"],
+    known: &[
+        ("vip", Via::Vip),
+        ("real", Via::Real),
+        ("client", Via::Client),
+    ],
+    later: &[],
 };
 
 pub(super) const ENGINE: Words<EngineChoice> = Words {

@@ -4,7 +4,7 @@ use super::world::World;
 use crate::guard::GuardPlan;
 use crate::intercept::InterceptPlan;
 use crate::neigh::{self, NeighborPlan};
-use crate::probe::Target;
+use crate::probe::{Hops, Port, Target};
 use crate::proxy::ProxyPlan;
 use crate::vip::{self, VipPlan};
 use lbcore::config::{self, Admin, Announce, Mode};
@@ -36,12 +36,39 @@ pub fn targets(world: &World) -> Vec<Target> {
                 name: real.name.clone(),
                 address: real.address,
                 checks: service.checks.clone(),
+                vips: service.vips.clone(),
                 default_port: real.port.unwrap_or(*default_port),
                 initial: facts.initial,
             });
         }
     }
     targets
+}
+
+/// The path of direct routing as probes need it. A real that is silent now is asked where it last
+/// was.
+pub fn hops(world: &World) -> Hops {
+    let mut hops = Hops::default();
+    for real in in_mode(world, Mode::Dr).flat_map(|service| &service.reals) {
+        let place = match world.ways.get(&real.address) {
+            Some(Way::Known { ifindex, mac }) => Some((*ifindex, *mac)),
+            Some(Way::Silent { last, .. }) => *last,
+            _ => None,
+        };
+        hops.reals.extend(place.map(|place| (real.address, place)));
+    }
+    hops.ports.extend(world.links.iter().map(|link| {
+        let port = Port {
+            name: link.name.clone(),
+            mac: link.mac,
+            mtu: link.mtu,
+            addresses: link.addresses.clone(),
+        };
+        (link.ifindex, port)
+    }));
+    let vips = world.services().flat_map(|service| &service.vips);
+    hops.vips.extend(vips.copied());
+    hops
 }
 
 /// Whose MAC is to be known: every real, sorry server and lingering real of services in mode dr,

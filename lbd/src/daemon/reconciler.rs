@@ -24,7 +24,7 @@ use crate::intercept::{InterceptPlan, InterceptState};
 use crate::live::Live;
 use crate::live::event::Event;
 use crate::neigh::NeighborPlan;
-use crate::probe::{Board, Target};
+use crate::probe::{Board, Hops, Target};
 use crate::proxy::{Proxy, ProxyPlan, ProxyState};
 use crate::sys::clock;
 use crate::vip::VipPlan;
@@ -63,6 +63,8 @@ const FIRST_NEIGHBOR: Duration = Duration::from_secs(5);
 pub struct Outlets {
     /// Who is to be checked.
     pub targets: watch::Sender<Arc<Vec<Target>>>,
+    /// Where probes along the path of direct routing go.
+    pub hops: watch::Sender<Arc<Hops>>,
     /// Whose MAC is to be known.
     pub neighbors: watch::Sender<Arc<NeighborPlan>>,
     /// Which VIPs are to be answered for.
@@ -402,6 +404,7 @@ impl Reconciler {
         send_if_new(&self.out.proxy, plans::proxy(&self.world));
         if !self.starting {
             // Checks that travel as traffic need what is in force by now.
+            send_if_new(&self.out.hops, plans::hops(&self.world));
             send_if_new(&self.out.targets, plans::targets(&self.world));
         }
         send_if_new(&self.out.neighbors, plans::neighbors(&self.world));

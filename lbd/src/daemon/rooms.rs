@@ -43,6 +43,7 @@ impl Rooms {
         let (suspect, suspects) = mpsc::channel(SUSPECT_QUEUE);
         let (link_out, link_in) = watch::channel(links);
         let (targets_out, targets_in) = watch::channel(Arc::default());
+        let (hops_out, hops_in) = watch::channel(Arc::default());
         let (neighbors_out, neighbors_in) = watch::channel(Arc::default());
         let (vips_out, vips_in) = watch::channel(Arc::default());
         // The whole plan from the start: what a killed lbd left in force must not be opened.
@@ -70,10 +71,17 @@ impl Rooms {
             )),
             tokio::spawn(intercept::run(intercept_in, intercepted_out, event.clone())),
             tokio::spawn(vip::run(vips_in, link_in, event.clone())),
-            tokio::spawn(probe::run(targets_in, board.clone(), event, suspect)),
+            tokio::spawn(probe::run(
+                targets_in,
+                hops_in,
+                board.clone(),
+                event,
+                suspect,
+            )),
         ];
         let out = Outlets {
             targets: targets_out,
+            hops: hops_out,
             neighbors: neighbors_out,
             vips: vips_out,
             guard: guard_out,

@@ -3,7 +3,10 @@
 //! endpoints at ingress, behind the packet taps that lbd reads from. It stays when lbd dies, so
 //! that the host goes on being silent until the next lbd comes.
 //!
-//! What it leaves alone: everything that is not TCP or UDP to a served VIP and port (ICMP errors
+//! Answers of served endpoints to the ports of lbd's own probes are dropped likewise: the kernel
+//! knows nothing of those connections and would reset them.
+//!
+//! What it leaves alone: everything else that is not TCP or UDP to a served VIP and port (ICMP errors
 //! too); fragments after the first, which carry no ports: without the first, which is dropped,
 //! the stack can neither reassemble nor complain (RFC 792, RFC 4443 3.3). It matches whatever
 //! VLAN tag the hardware or the kernel has taken off, priority tags included; frames that carry a

@@ -1,6 +1,7 @@
 //! What should be guarded, and the text that makes `nft` do so.
 
 use super::TABLE;
+use crate::sys::link_socket::PROBE_PORTS;
 use lbcore::net::ServiceKey;
 use std::fmt::Write;
 
@@ -55,6 +56,7 @@ pub fn ruleset(plan: &GuardPlan, existing: &[String]) -> String {
         "ipv6_addr",
         plan.endpoints.iter().filter(|key| !key.vip.is_v4()),
     );
+    let probes = format!("{}-{}", PROBE_PORTS.start(), PROBE_PORTS.end());
     let devices = plan
         .interfaces
         .iter()
@@ -67,6 +69,8 @@ pub fn ruleset(plan: &GuardPlan, existing: &[String]) -> String {
              \t\ttype filter hook ingress device \"{device}\" priority {PRIORITY}; policy accept;\n\
              \t\tip daddr . meta l4proto . th dport @served4 counter drop\n\
              \t\tip6 daddr . meta l4proto . th dport @served6 counter drop\n\
+             \t\tip saddr . meta l4proto . th sport @served4 th dport {probes} counter drop\n\
+             \t\tip6 saddr . meta l4proto . th sport @served6 th dport {probes} counter drop\n\
              \t}}\n"
         )
         .expect("writing to a string");

@@ -62,6 +62,8 @@ table netdev lbd {
 \t\ttype filter hook ingress device \"lbdg0\" priority -300; policy accept;
 \t\tip daddr . meta l4proto . th dport @served4 counter drop
 \t\tip6 daddr . meta l4proto . th dport @served6 counter drop
+\t\tip saddr . meta l4proto . th sport @served4 th dport 61440-65535 counter drop
+\t\tip6 saddr . meta l4proto . th sport @served6 th dport 61440-65535 counter drop
 \t}
 }
 ";
@@ -311,7 +313,7 @@ fn what_other_tools_take_away_comes_back_at_once_and_once() {
             let took = listed(|l| {
                 l.is_some_and(|l| {
                     l.contains("192.0.2.10 . tcp . 443")
-                        && l.matches("counter drop").count() == 2
+                        && l.matches("counter drop").count() == 4
                         && !l.lines().any(|line| line.trim() == "accept")
                 })
             })

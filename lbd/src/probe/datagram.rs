@@ -1,6 +1,6 @@
 //! Sockets of probes that send one datagram and wait for others.
 
-use super::{ProbeError, Question, Way};
+use super::{ProbeError, Question, Way, wire};
 use crate::sys::transparent;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
@@ -37,9 +37,43 @@ pub(super) fn connected(
     UdpSocket::from_std(socket.into())
 }
 
-/// A socket for UDP.
-pub(super) fn udp(question: &Question) -> Result<UdpSocket, ProbeError> {
-    connected(question, Type::DGRAM, Protocol::UDP).map_err(unreached)
+/// Datagrams to and from one place, whoever speaks UDP on our side. An ICMP error about what was
+/// sent is an error of what follows.
+pub(super) enum Datagrams {
+    Socket(UdpSocket),
+    Wire(wire::Datagrams),
+}
+
+/// The way the question goes.
+pub(super) async fn udp(question: &Question) -> Result<Datagrams, ProbeError> {
+    Ok(match question.road().await? {
+        Some(road) => Datagrams::Wire(wire::Datagrams::open(road)?),
+        None => {
+            let socket = connected(question, Type::DGRAM, Protocol::UDP).map_err(unreached)?;
+            Datagrams::Socket(socket)
+        }
+    })
+}
+
+impl Datagrams {
+    pub(super) async fn send(&self, payload: &[u8]) -> Result<(), ProbeError> {
+        match self {
+            Datagrams::Socket(socket) => {
+                let sent = socket.send(payload).await;
+                sent.map(|_| ()).map_err(ProbeError::Io)
+            }
+            Datagrams::Wire(wire) => wire.send(payload).map_err(ProbeError::Socket),
+        }
+    }
+
+    /// The length of the next one. Cancel safe.
+    pub(super) async fn recv(&mut self, buffer: &mut [u8]) -> Result<usize, ProbeError> {
+        match self {
+            Datagrams::Socket(socket) => socket.recv(buffer).await,
+            Datagrams::Wire(wire) => wire.receive(buffer).await,
+        }
+        .map_err(ProbeError::Io)
+    }
 }
 
 /// Connecting needs a route: without one the real is out of reach, and nobody is at fault here.

@@ -7,13 +7,13 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 /// Asks once.
 pub(super) async fn probe(question: &Question, check: &DnsCheck) -> Result<Found, ProbeError> {
-    let socket = datagram::udp(question)?;
+    let mut socket = datagram::udp(question).await?;
     let id = RandomState::new().build_hasher().finish() as u16;
     let query = dns::query(id, &check.query, check.record);
-    socket.send(&query).await.map_err(ProbeError::Io)?;
+    socket.send(&query).await?;
     let mut buffer = [0; MAX_ANSWER as usize];
     loop {
-        let length = socket.recv(&mut buffer).await.map_err(ProbeError::Io)?;
+        let length = socket.recv(&mut buffer).await?;
         match dns::judge(&buffer[..length], id, &check.query, check.record) {
             Verdict::NotOurs => {}
             Verdict::Records(1) => return Ok(format!("dns answer, 1 {}", check.record).into()),

@@ -1,13 +1,23 @@
 //! Probes that travel as the traffic does. When such a one hears nothing, the real is asked at its own
 //! address as well: so the reason names the leg of the way that is broken.
 
-use super::{Found, ProbeError, Question, Way};
+use super::{Found, Leg, ProbeError, Question, Way};
+use std::net::SocketAddr;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
+/// Asks at one VIP of each family, or at the one place there is: all must answer.
+pub(super) async fn ask(question: &Question) -> Result<Found, ProbeError> {
+    let Some(other) = question.other() else {
+        return one(question).await;
+    };
+    let (found, _) = tokio::try_join!(one(question), one(&other))?;
+    Ok(found)
+}
+
 /// Asks; the second question has what the first leaves of the timeout, and half of it if that
 /// is merely silent. It changes words only, never the verdict.
-pub(super) async fn ask(question: &Question) -> Result<Found, ProbeError> {
+async fn one(question: &Question) -> Result<Found, ProbeError> {
     let began = Instant::now();
     let (end, patience) = (began + question.timeout, began + question.timeout / 2);
     let failed = Notify::new();
@@ -39,9 +49,31 @@ pub(super) async fn ask(question: &Question) -> Result<Found, ProbeError> {
 }
 
 impl Question {
+    /// The same at the VIP of the other family, if there is one.
+    fn other(&self) -> Option<Question> {
+        match &self.way {
+            Way::Vip(Leg {
+                other: Some(to), ..
+            }) => Some(Question {
+                to: *to,
+                ..self.clone()
+            }),
+            _ => None,
+        }
+    }
+
+    /// The real's own address.
+    fn real(&self) -> SocketAddr {
+        match &self.way {
+            Way::Vip(leg) => leg.real,
+            Way::Real | Way::Client => self.to,
+        }
+    }
+
     /// The same to the real's own address, from this host's.
     fn plain(&self) -> Question {
         Question {
+            to: self.real(),
             way: Way::Real,
             source: None,
             ..self.clone()
@@ -49,9 +81,14 @@ impl Question {
     }
 
     fn broken_leg(&self, error: &ProbeError) -> String {
-        let real = self.to.ip();
-        match error {
-            ProbeError::NoAnswer(_) => format!(
+        let real = self.real().ip();
+        match (&self.way, error) {
+            (Way::Vip(_), _) => format!(
+                "{real} answers at its own address but not for the VIP {} at this port: is the VIP \
+                 on its lo, does the service listen on the VIP?",
+                self.to.ip()
+            ),
+            (_, ProbeError::NoAnswer(_)) => format!(
                 "answers of {real} to clients do not come back through this host: where does its \
                  route to them lead?"
             ),

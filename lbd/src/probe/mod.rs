@@ -24,16 +24,20 @@ mod roster;
 mod runner;
 mod tcp;
 mod udp;
+mod wire;
 
 pub use answer::{Answer, Found, ProbeError};
 pub use board::{Board, CheckResult, CheckStatus, LastProbe};
 pub use runner::run;
+pub use wire::{Hops, Port};
 
 use crate::live::event::HealthState;
 use lbcore::config::{Check, CheckKind};
 use lbcore::id::{Epoch, RealId};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use wire::{Road, Wires};
 
 /// A real to be judged. One without checks is never asked and never reported.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +54,8 @@ pub struct Target {
     pub address: IpAddr,
     /// It is up when all pass.
     pub checks: Vec<Check>,
+    /// Its service's VIPs, in file order.
+    pub vips: Vec<IpAddr>,
     /// Asked where a check names no port.
     pub default_port: u16,
     /// Its verdict before a restart: overturned by rise and fall, as if nothing had happened.
@@ -80,9 +86,44 @@ pub(crate) enum Way {
     Real,
     /// To the real's own address, from `source`, whosever that is: as proxied clients are dialled.
     Client,
+    /// Along the path of direct routing: to a VIP, in frames of our own to this real's MAC.
+    Vip(Leg),
+}
+
+/// The path of direct routing to one real.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Leg {
+    /// The real's own address, and the port that is asked.
+    real: SocketAddr,
+    /// The first VIP of the other family, if there is one: it has to answer as well.
+    other: Option<SocketAddr>,
+    /// What its frames leave by: put in when it is asked.
+    wires: Option<Arc<Wires>>,
 }
 
 impl Question {
+    /// The same by these wires, if it needs any.
+    fn on(mut self, wires: &Arc<Wires>) -> Self {
+        if let Way::Vip(leg) = &mut self.way {
+            leg.wires = Some(wires.clone());
+        }
+        self
+    }
+
+    /// The way for frames of our own, for a question that travels so.
+    async fn road(&self) -> Result<Option<Road>, ProbeError> {
+        let Way::Vip(leg) = &self.way else {
+            return Ok(None);
+        };
+        let Some(wires) = &leg.wires else {
+            let words = "lbd's probes have no packet sockets".to_owned();
+            return Err(ProbeError::Own(words));
+        };
+        let patience = self.timeout / 2;
+        let road = wires.road(leg.real.ip(), self.to, self.source, patience);
+        road.await.map(Some)
+    }
+
     /// Asks over the network.
     pub(crate) async fn ask(self) -> Answer {
         let began = Instant::now();
@@ -93,7 +134,7 @@ impl Question {
                     .await
                     .unwrap_or(Err(ProbeError::NoAnswer(self.timeout)))
             }
-            Way::Client => legs::ask(&self).await,
+            Way::Client | Way::Vip(_) => legs::ask(&self).await,
         };
         Answer {
             outcome,

@@ -1,13 +1,13 @@
 //! Who is asked what: the targets in force, their trackers, and the timetable's keys.
 
-use super::{Board, LastProbe, Question, Target, Way};
+use super::{Board, LastProbe, Leg, Question, Target, Way};
 use crate::live::event::{HealthNews, HealthState};
 use lbcore::config::{Check, CheckKind, Via};
 use lbcore::health::{Pace, ProbeResult, Random, Real, Recorded, Tempo, Timetable, Tracker};
 use lbcore::id::RealId;
 use lbcore::time::Tick;
 use std::collections::{HashMap, HashSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// One question for as long as somebody has it asked: an answer that nobody wants any more finds
 /// no owner. Checks of several services that ask the same of the same machine share it.
@@ -383,18 +383,37 @@ impl Judged {
 }
 
 fn question(target: &Target, check: &Check) -> Question {
+    let port = check.port.unwrap_or(target.default_port);
+    let real = SocketAddr::new(target.address, port);
+    let (to, way) = match (check.via, vips(target, check)) {
+        (Via::Vip, (Some(vip), other)) => {
+            let other = other.map(|vip| SocketAddr::new(vip, port));
+            let wires = None;
+            let leg = Leg { real, other, wires };
+            (SocketAddr::new(vip, port), Way::Vip(leg))
+        }
+        (Via::Client, _) => (real, Way::Client),
+        (Via::Real | Via::Vip, _) => (real, Way::Real),
+    };
     Question {
-        to: SocketAddr::new(target.address, check.port.unwrap_or(target.default_port)),
-        way: match check.via {
-            Via::Real => Way::Real,
-            Via::Client => Way::Client,
-        },
+        to,
+        way,
         source: check.source,
         timeout: check.timeout,
         kind: check.kind.clone(),
         names: matches!(check.kind, CheckKind::Exec(_))
             .then(|| (target.service.clone(), target.name.clone())),
     }
+}
+
+/// The VIPs a check asks: the first, and the first of the other family. With a source, that of its
+/// family.
+fn vips(target: &Target, check: &Check) -> (Option<IpAddr>, Option<IpAddr>) {
+    let fits = |vip: &&IpAddr| check.source.is_none_or(|s| s.is_ipv4() == vip.is_ipv4());
+    let mut vips = target.vips.iter().filter(fits).copied();
+    let first = vips.next();
+    let other = vips.find(|vip| first.is_some_and(|first| first.is_ipv4() != vip.is_ipv4()));
+    (first, other)
 }
 
 fn pace(check: &Check) -> Pace {

@@ -1,22 +1,41 @@
 //! The `tcp` check: a connection opens.
 
-use super::{Found, ProbeError, Question, Way};
+use super::{Found, ProbeError, Question, Way, wire};
 use crate::sys::transparent;
 use socket2::Domain;
 use std::io;
 use std::net::SocketAddr;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 
 /// Opens a connection and closes it with a reset: nothing was said, so nothing can be lost, and
 /// neither side keeps a socket in TIME_WAIT for every probe.
 pub(super) async fn probe(question: &Question) -> Result<Found, ProbeError> {
-    let stream = connect(question).await?;
-    stream.set_zero_linger().map_err(ProbeError::Io)?;
+    match question.road().await? {
+        Some(road) => drop(wire::connect(road).await?),
+        None => {
+            let stream = dial(question).await?;
+            stream.set_zero_linger().map_err(ProbeError::Io)?;
+        }
+    }
     Ok("connected".into())
 }
 
-/// Connects to the real, from the check's source address if it has one.
-pub(super) async fn connect(question: &Question) -> Result<TcpStream, ProbeError> {
+/// A connection, whoever speaks TCP on our side.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+/// Connects the way the question goes.
+pub(super) async fn connect(question: &Question) -> Result<Box<dyn Stream>, ProbeError> {
+    Ok(match question.road().await? {
+        Some(road) => Box::new(wire::connect(road).await?),
+        None => Box::new(dial(question).await?),
+    })
+}
+
+/// Connects a socket of this host to the real, from the check's source address if it has one.
+async fn dial(question: &Question) -> Result<TcpStream, ProbeError> {
     let socket = bound(question).map_err(ProbeError::Socket)?;
     socket.connect(question.to).await.map_err(ProbeError::Io)
 }

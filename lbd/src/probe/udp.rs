@@ -9,13 +9,13 @@ const MOST: usize = 65_535;
 /// Asks once. Without `expect` any answer passes, and so does silence, since most UDP services
 /// answer only what they understand; an ICMP error (nobody listens there) is a failure.
 pub(super) async fn probe(question: &Question, check: &UdpCheck) -> Result<Found, ProbeError> {
-    let socket = datagram::udp(question)?;
+    let mut socket = datagram::udp(question).await?;
     let send = check.send.as_bytes();
-    socket.send(send).await.map_err(ProbeError::Io)?;
+    socket.send(send).await?;
     let mut buffer = vec![0; MOST];
     match &check.expect {
         Some(expect) => {
-            let length = socket.recv(&mut buffer).await.map_err(ProbeError::Io)?;
+            let length = socket.recv(&mut buffer).await?;
             let answer = &buffer[..length];
             if contains(answer, expect.as_bytes()) {
                 Ok("udp answer".into())
@@ -28,7 +28,7 @@ pub(super) async fn probe(question: &Question, check: &UdpCheck) -> Result<Found
             let wait = datagram::shortly_before(question.timeout);
             match tokio::time::timeout(wait, socket.recv(&mut buffer)).await {
                 Ok(Ok(_)) => Ok("udp answer".into()),
-                Ok(Err(error)) => Err(ProbeError::Io(error)),
+                Ok(Err(error)) => Err(error),
                 Err(_) => Ok("not refused".into()),
             }
         }

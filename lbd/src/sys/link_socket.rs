@@ -6,6 +6,7 @@ use lbcore::net::MacAddr;
 use socket2::{Domain, SockAddr, SockFilter, Socket, Type};
 use std::io::{self, Read, Write};
 use std::mem;
+use std::ops::RangeInclusive;
 use std::os::fd::AsRawFd;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -22,10 +23,15 @@ impl LinkSocket {
     /// Opens one on `ifindex`, inside a tokio runtime; needs CAP_NET_RAW. The filter is in place
     /// before the first frame.
     pub fn open(ifindex: u32) -> io::Result<Self> {
+        Self::open_with(ifindex, &FILTER)
+    }
+
+    /// The same for what `filter` keeps.
+    pub fn open_with(ifindex: u32, filter: &[SockFilter]) -> io::Result<Self> {
         // Protocol 0 hears nothing until the bind.
         let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
         socket.set_nonblocking(true)?;
-        socket.attach_filter(&FILTER)?;
+        socket.attach_filter(filter)?;
         set_option(&socket, libc::PACKET_IGNORE_OUTGOING, &1i32)?;
         socket.bind(&address(ifindex)?)?;
         // SAFETY: a `Socket` owns its descriptor and closes it only when it is dropped, which the
@@ -144,12 +150,7 @@ static FILTER: [SockFilter; 24] = [
     jump(JEQ, 1, 0, 12),                   // 10 not ICMP: 23
     load(ABS | HALF, 20),                  // 11 fragment field
     jump(JSET, 0x3fff, 10, 0),             // 12 a fragment: 23
-    SockFilter::new(
-        (libc::BPF_LDX | libc::BPF_B | libc::BPF_MSH) as u16,
-        0,
-        0,
-        14,
-    ), // 13 IHL
+    HEADER_LENGTH,                         // 13
     load(IND | BYTE, 14),                  // 14 ICMP type
     jump(JEQ, 8, 6, 7),                    // 15 echo request: 22, else 23
     load(ABS | BYTE, 20),                  // 16 IPv6 next header
@@ -162,6 +163,55 @@ static FILTER: [SockFilter; 24] = [
     SockFilter::new((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, 0), // 23 leave it
 ];
 
+/// Ports that probes in frames of our own come from. The kernel chooses none of them for its sockets
+/// (`net.ipv4.ip_local_port_range` ends at 60999 unless somebody has changed it).
+pub const PROBE_PORTS: RangeInclusive<u16> = 0xf000..=0xffff;
+
+/// What answers such probes: TCP and UDP, later fragments left out, to this host's MAC and one of
+/// [`PROBE_PORTS`], and ICMP errors that say nobody is there. The frame's length is no matter.
+pub static ANSWERS: [SockFilter; 27] = [
+    load(ABS | WORD, AD_PKTTYPE), // 0
+    jump(JEQ, 0, 0, 24),          // 1 not PACKET_HOST: 26
+    load(ABS | HALF, 12),         // 2 EtherType
+    jump(JEQ, 0x0800, 1, 0),      // 3 IPv4: 5
+    jump(JEQ, 0x86dd, 11, 21),    // 4 IPv6: 16, else 26
+    load(ABS | HALF, 20),         // 5 fragment field
+    jump(JSET, 0x1fff, 19, 0),    // 6 a later fragment: 26
+    HEADER_LENGTH,                // 7
+    load(ABS | BYTE, 23),         // 8 IPv4 protocol
+    jump(JEQ, 6, 13, 0),          // 9 TCP: 23
+    jump(JEQ, 17, 12, 0),         // 10 UDP: 23
+    jump(JEQ, 1, 0, 14),          // 11 not ICMP: 26
+    load(IND | BYTE, 14),         // 12 ICMP type
+    jump(JEQ, 3, 0, 12),          // 13 not destination unreachable: 26
+    load(IND | BYTE, 15),         // 14 its code
+    jump(JEQ, 4, 10, 9),          // 15 fragmentation needed: 26, else 25
+    SockFilter::new(
+        (libc::BPF_LDX | libc::BPF_W | libc::BPF_IMM) as u16,
+        0,
+        0,
+        40,
+    ), // 16
+    load(ABS | BYTE, 20),         // 17 IPv6 next header
+    jump(JEQ, 6, 4, 0),           // 18 TCP: 23
+    jump(JEQ, 17, 3, 0),          // 19 UDP: 23
+    jump(JEQ, 58, 0, 5),          // 20 not ICMPv6: 26
+    load(ABS | BYTE, 54),         // 21 ICMPv6 type
+    jump(JEQ, 1, 2, 3),           // 22 destination unreachable: 25, else 26
+    load(IND | HALF, 16),         // 23 destination port
+    jump(JGE, *PROBE_PORTS.start() as u32, 0, 1), // 24 one of them: 25, else 26
+    SockFilter::new((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, u32::MAX), // 25 take it whole
+    SockFilter::new((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, 0), // 26 leave it
+];
+
+/// X = the length of the IPv4 header.
+const HEADER_LENGTH: SockFilter = SockFilter::new(
+    (libc::BPF_LDX | libc::BPF_B | libc::BPF_MSH) as u16,
+    0,
+    0,
+    14,
+);
+
 const ABS: u32 = libc::BPF_ABS;
 const IND: u32 = libc::BPF_IND;
 const BYTE: u32 = libc::BPF_B;
@@ -170,9 +220,11 @@ const HALF: u32 = libc::BPF_H;
 const WORD: u32 = libc::BPF_W;
 const JEQ: u32 = libc::BPF_JEQ;
 const JSET: u32 = libc::BPF_JSET;
+const JGE: u32 = libc::BPF_JGE;
 
-/// SKF_AD_OFF + SKF_AD_VLAN_TAG and SKF_AD_VLAN_TAG_PRESENT (linux/filter.h).
+/// SKF_AD_OFF + SKF_AD_VLAN_TAG, SKF_AD_PKTTYPE and SKF_AD_VLAN_TAG_PRESENT (linux/filter.h).
 const AD_VLAN_TAG: u32 = (-0x1000i32 + 44) as u32;
+const AD_PKTTYPE: u32 = (-0x1000i32 + 4) as u32;
 const AD_VLAN_TAG_PRESENT: u32 = (-0x1000i32 + 48) as u32;
 
 const fn load(how: u32, at: u32) -> SockFilter {

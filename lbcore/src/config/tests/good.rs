@@ -428,7 +428,15 @@ fn the_way_of_a_check() {
     };
     let via = |text: &str| parse(text).unwrap().services[0].checks[0].via;
     let from = "source = \"198.51.100.250\"";
-    assert_eq!(via(&web()), Via::Real);
+    assert_eq!(via(&web()), Via::Vip);
+    let dr = |keys: &str| web().replace("type = \"tcp\"", keys);
+    let dr_with = |keys: &str| via(&dr(keys));
+    assert_eq!(dr_with("type = \"https\"\nport = 80"), Via::Vip);
+    assert_eq!(dr_with("type = \"http\"\nport = 8080"), Via::Real);
+    assert_eq!(dr_with("type = \"udp\""), Via::Real, "a tcp service");
+    assert_eq!(dr_with("type = \"icmp\""), Via::Real);
+    assert_eq!(dr_with("type = \"kubernetes\"\nport = 32000"), Via::Real);
+    assert_eq!(dr_with("type = \"tcp\"\nvia = \"real\""), Via::Real);
     assert_eq!(via(&tproxy("type = \"tcp\"")), Via::Real);
     for kind in ["tcp", "http", "udp", "grpc"] {
         let client = tproxy(&format!("type = \"{kind}\"\n{from}"));
@@ -448,8 +456,13 @@ fn the_way_of_a_check() {
     let client = "type = \"tcp\"\nvia = \"client\"";
     let with_source = format!("{client}\n{from}");
     assert_eq!(refused(&tproxy(client)), "via `client` needs `source`");
-    let dr = web().replace("type = \"tcp\"", &with_source);
-    assert!(refused(&dr).contains("mode tproxy"));
+    assert!(refused(&dr(&with_source)).contains("mode tproxy"));
+    let vip = "type = \"tcp\"\nvia = \"vip\"";
+    assert!(refused(&tproxy(vip)).contains("direct routing"));
+    assert!(refused(&dr(&vip.replace("tcp", "udp"))).contains("where traffic goes"));
+    assert!(refused(&dr(&format!("{vip}\nport = 81"))).contains("where traffic goes"));
+    assert!(refused(&dr(&vip.replace("tcp", "icmp"))).contains("asks the machine"));
+    assert!(refused(&dr("type = \"tcp\"\nsource = \"2001:db8::5\"")).contains("the VIP"));
     assert!(refused(&own.replace("type = \"tcp\"", client)).contains("mode tproxy"));
     let machine = tproxy(&with_source.replace("tcp", "icmp"));
     assert!(refused(&machine).contains("asks the machine"));

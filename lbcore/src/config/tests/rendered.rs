@@ -43,7 +43,13 @@ fn slip(right: &str, wrong: &str) -> String {
     "multicast_mac",
     slip("\"192.0.2.21\"", "\"192.0.2.21\"\nmac = \"01:00:5e:00:00:21\"")
 )]
-#[case("not_yet", slip("type = \"tcp\"", "type = \"tcp\"\nvia = \"vip\"").replacen("80", "80\nmax_new_flows_per_source = 9", 1))]
+#[case(
+    "not_yet",
+    slip(
+        "port = 80",
+        "port = 80\ntrack = \"changes\"\nmax_new_flows_per_source = 9"
+    )
+)]
 #[case("no_interface", WEB.to_owned())]
 #[case("nothing_but_a_header", format!("{HEAD}[[service]]\n[[service.real]]\n"))]
 #[case("several_at_once", slip("80", "99999").replace("rs2", "rs 2").replace("tcp", "tpc").replace("eth0", "eth/0"))]

@@ -1,7 +1,7 @@
 //! `[[service.check]]`
 
 use super::super::faults::Fault;
-use super::super::model::{Check, CheckKind};
+use super::super::model::{Check, CheckKind, Via};
 use super::super::raw::Section;
 use super::super::words::CheckType;
 use super::super::{value, words};
@@ -71,9 +71,10 @@ pub(super) fn check(s: &Section<'_>, around: &Around<'_>, claims: &mut Claims) -
     let interval = value::duration(MIN_INTERVAL, HOUR);
     let every = s.get_or("interval", &interval, INTERVAL);
     let kind = kind.flatten();
+    let via = via(s, kind.as_ref(), port, around);
     let check = Check {
-        via: via(s, kind.as_ref(), around),
-        source: source(s, around, claims),
+        via,
+        source: source(s, via, around, claims),
         port,
         interval: every,
         fast_interval: s.get_or("fast_interval", &interval, (every / 4).max(MIN_INTERVAL)),
@@ -130,26 +131,34 @@ fn timeout(s: &Section<'_>, interval: Duration) -> Duration {
     timeout
 }
 
-fn source(s: &Section<'_>, around: &Around<'_>, claims: &mut Claims) -> Option<IpAddr> {
+fn source(s: &Section<'_>, via: Via, around: &Around<'_>, claims: &mut Claims) -> Option<IpAddr> {
     let source = s.get("source", value::host)?;
     claims.machine(Machine {
         address: source.clone(),
         path: s.path_of("source"),
         reason: "answers to a check from a VIP would never come back to it",
     });
-    if let Some(real) = around
-        .reals
-        .iter()
-        .find(|real| real.address.is_ipv4() != source.get_ref().is_ipv4())
-    {
-        let message = format!(
-            "{} cannot reach {}: another family",
-            source.get_ref(),
-            real.address
-        );
-        let fault =
-            Fault::new(message).help("leave `source` out, and each real is asked in its family");
+    let from = *source.get_ref();
+    let fault = |message: String, help: &str| {
+        let fault = Fault::new(message).help(help);
         s.faults.error(source.span(), &s.path_of("source"), fault);
+    };
+    let mut vips = around.vips.iter().map(|vip| vip.get_ref());
+    let other = |address: &IpAddr| address.is_ipv4() != from.is_ipv4();
+    if via == Via::Vip {
+        if !around.vips.is_empty() && vips.all(other) {
+            let message = format!("{from} cannot reach the VIP: another family");
+            fault(
+                message,
+                "leave `source` out, and each VIP is asked in its family",
+            );
+        }
+    } else if let Some(real) = around.reals.iter().find(|real| other(&real.address)) {
+        let message = format!("{from} cannot reach {}: another family", real.address);
+        fault(
+            message,
+            "leave `source` out, and each real is asked in its family",
+        );
     }
     Some(source.into_inner())
 }

@@ -65,6 +65,9 @@ pub(super) fn service(s: &Section<'_>, claims: &mut Claims) -> Option<Service> {
     let proxy = proxy::proxy(s, section.as_ref(), mode, protocol);
     let around = Around {
         mode,
+        protocol,
+        vips: &vips,
+        ports: &ports,
         proxied_from: proxy.source,
         reals: &reals,
     };

@@ -95,6 +95,7 @@ impl Rig {
             warnings: Vec::new(),
             out: Outlets {
                 targets: watch::Sender::default(),
+                hops: watch::Sender::default(),
                 neighbors: watch::Sender::default(),
                 vips: watch::Sender::default(),
                 guard,

@@ -5,7 +5,8 @@ mod tests;
 
 use super::board::result;
 use super::roster::{CheckId, Roster};
-use super::{Answer, Board, CheckResult, Question, Target};
+use super::wire::Wires;
+use super::{Answer, Board, CheckResult, Hops, Question, Target};
 use crate::live::Event;
 use crate::live::event::{HealthNews, HealthState};
 use crate::sys::{clock, rlimit};
@@ -34,9 +35,11 @@ const QUIET: Duration = Duration::from_secs(60);
 
 /// Judges `targets` until their sender or the events' receiver is gone. Sends [`Event::Health`]
 /// when the verdict of a real changes, the first one included; puts the address of a real whose
-/// check begins to fail into `suspects`, so that the way to it can be looked at again.
+/// check begins to fail into `suspects`, so that the way to it can be looked at again. `hops` says
+/// where frames of our own go.
 pub async fn run(
     targets: watch::Receiver<Arc<Vec<Target>>>,
+    hops: watch::Receiver<Arc<Hops>>,
     board: Arc<Board>,
     events: mpsc::Sender<Event>,
     suspects: mpsc::Sender<IpAddr>,
@@ -46,7 +49,9 @@ pub async fn run(
             .unwrap_or(MOST_PROBES)
             .clamp(1, MOST_PROBES)
     });
-    let runner = Runner::new(board, events, suspects, most, Question::ask);
+    let wires = Arc::new(Wires::new(hops));
+    let ask = move |question: Question| question.on(&wires).ask();
+    let runner = Runner::new(board, events, suspects, most, ask);
     runner.run(targets).await;
 }
 

@@ -39,6 +39,7 @@ fn target(number: u16) -> Target {
         name: format!("rs{number}"),
         address: [127, 1, high, low].into(),
         checks: vec![check()],
+        vips: vec![[192, 0, 2, 10].into()],
         default_port: 80,
         initial: None,
     }
