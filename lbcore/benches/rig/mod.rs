@@ -63,6 +63,7 @@ fn table(key: &HashKey) -> ServiceTable {
                 last: None,
                 ramping_since: None,
                 held: None,
+                ejected: None,
                 last_good: false,
             });
         }

@@ -72,6 +72,7 @@ pub(super) const SERVICE: Shape = Shape {
         "idle_timeout",
         "slow_start",
         "damping",
+        "passive",
         "track",
         "min_healthy",
         "announce",

@@ -126,6 +126,8 @@ pub struct Service {
     pub slow_start: Duration,
     /// A real that goes up and down again and again stays down longer each time.
     pub damping: bool,
+    /// A real that most clients get no answer from gets no new flows for a while.
+    pub passive: bool,
     /// Whether flows are remembered.
     pub track: Track,
     /// Fewer reals up because checks failed: panic. 0 = never.

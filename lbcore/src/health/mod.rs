@@ -8,6 +8,7 @@ pub mod dns;
 pub mod grpc;
 mod handshakes;
 pub mod kubernetes;
+mod passive;
 mod random;
 mod real;
 mod timetable;
@@ -18,6 +19,7 @@ mod tests;
 
 pub use damping::Damping;
 pub use handshakes::{Handshakes, Unanswered};
+pub use passive::Ejections;
 pub use random::Random;
 pub use real::{Real, Recorded};
 pub use timetable::{Pace, Timetable};

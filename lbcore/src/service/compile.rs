@@ -55,6 +55,8 @@ pub struct RealInput {
     pub ramping_since: Option<Tick>,
     /// It flaps, and is to stay down until then; why, in words.
     pub held: Option<(Tick, String)>,
+    /// Clients get no answers: no new flows until then.
+    pub ejected: Option<Tick>,
     /// Whether it was in the last good set.
     pub last_good: bool,
 }
@@ -204,6 +206,7 @@ fn add_service(
             failed: judged.held_until.is_none()
                 && judge::failed(judged.state, real.health, &real.way),
             last_good: real.last_good,
+            ejected: real.ejected.is_some(),
         })
         .collect();
     let (serving, why_not) = judge::ladder(&rungs, config.min_healthy);
@@ -213,7 +216,8 @@ fn add_service(
     let (ring, scheduler) = rings.get(input.id, config.scheduler, candidates, inputs.key);
 
     let index = table.services.len();
-    let mut next_change = [input.weights_due, ramp.next, held]
+    let ejected = input.reals.iter().filter_map(|real| real.ejected).min();
+    let mut next_change = [input.weights_due, ramp.next, held, ejected]
         .into_iter()
         .flatten()
         .min();
@@ -337,6 +341,7 @@ fn member(
         state: judged.state,
         reason: judged.reason,
         held_until: judged.held_until,
+        ejected_until: real.ejected.filter(|_| why_not == Some(WhyNot::Ejected)),
         weight: real.weight,
         effective_weight,
         why_not,

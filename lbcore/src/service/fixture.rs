@@ -20,6 +20,8 @@ pub struct World {
     pub ramping: BTreeMap<String, Tick>,
     /// Who is to be held, until when and why.
     pub held: BTreeMap<String, (Tick, String)>,
+    /// Who is ejected, and until when.
+    pub ejected: BTreeMap<String, Tick>,
     pub last_good: Vec<String>,
     /// Weights that reals give themselves.
     pub says: BTreeMap<String, u16>,
@@ -40,6 +42,7 @@ impl World {
             last: BTreeMap::new(),
             ramping: BTreeMap::new(),
             held: BTreeMap::new(),
+            ejected: BTreeMap::new(),
             last_good: Vec::new(),
             says: BTreeMap::new(),
             now: Tick(1_000_000),
@@ -112,6 +115,7 @@ impl World {
             last: self.last.get(&real.name).copied(),
             ramping_since: self.ramping.get(&real.name).copied(),
             held: self.held.get(&real.name).cloned(),
+            ejected: self.ejected.get(&real.name).copied(),
             last_good: self.last_good.contains(&real.name),
         }
     }

@@ -50,7 +50,7 @@ pub(super) fn hold(judged: &mut [Judged], input: &ServiceInput<'_>, now: Tick) -
 mod tests {
     use super::super::fixture::World;
     use super::*;
-    use crate::service::{ServiceState, Serving};
+    use crate::service::{FlowFate, ServiceState, Serving, WhyNot};
 
     fn flapping(extra: &str, reals: usize) -> World {
         let mut world = World::web(extra, &vec![1; reals]);
@@ -111,5 +111,28 @@ mod tests {
             (service.serving, service.state),
             (Serving::Reals, ServiceState::Degraded)
         );
+    }
+
+    #[test]
+    fn who_is_ejected_keeps_its_flows_and_gets_no_new_ones_while_others_serve() {
+        let mut world = World::web("", &[1; 10]);
+        let until = Tick(world.now.0 + 30_000);
+        world.ejected.insert("rs1".into(), until);
+        let compiled = world.compile();
+        assert_eq!(compiled.next_change, Some(until));
+        let service = &compiled.table.services[0];
+        let member = &service.members[0];
+        assert_eq!(member.state, RealState::Up);
+        assert_eq!(member.why_not, Some(WhyNot::Ejected));
+        assert_eq!(member.ejected_until, Some(until));
+        assert_eq!(service.state, ServiceState::Up);
+        let real = compiled.table.real(member.id).expect("it is there");
+        assert_eq!(real.fate, FlowFate::Keep);
+        // Its checks have the last word.
+        world.down("rs1");
+        let table = world.table();
+        let member = &table.services[0].members[0];
+        assert_eq!(member.state, RealState::Down);
+        assert_eq!(member.ejected_until, None);
     }
 }

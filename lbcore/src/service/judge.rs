@@ -229,6 +229,7 @@ pub(super) struct Rung {
     pub has_path: bool,
     pub failed: bool,
     pub last_good: bool,
+    pub ejected: bool,
 }
 
 /// Who gets new flows: reals that are up, else backups that are up, else the sorry server, else
@@ -288,6 +289,10 @@ fn why_not(r: &Rung, serving: Serving) -> Option<WhyNot> {
     }
     if r.backup && serving != Serving::Backups {
         return Some(WhyNot::Backup);
+    }
+    // Only where others serve: `health::Ejections` ejects one in ten at most.
+    if r.ejected && serving == Serving::Reals {
+        return Some(WhyNot::Ejected);
     }
     None
 }

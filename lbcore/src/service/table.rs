@@ -95,6 +95,8 @@ pub enum WhyNot {
     Sorry,
     /// Its MAC is not known.
     NoPath,
+    /// Its checks pass, but most clients get no answer from it.
+    Ejected,
     /// It was not in the last good set that panic mode keeps.
     NotLastGood,
 }
@@ -118,6 +120,8 @@ pub struct Member {
     pub reason: String,
     /// Its checks pass, but it flaps: down until then.
     pub held_until: Option<Tick>,
+    /// Its checks pass, but most clients get no answer: no new flows until then.
+    pub ejected_until: Option<Tick>,
     /// Configured weight, or the operator's.
     pub weight: u16,
     /// What the scheduler uses where it is a candidate: that, or what the real gives itself.

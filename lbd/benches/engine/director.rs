@@ -75,6 +75,7 @@ fn table(key: &HashKey, ifindex: u32, macs: [u8; 12]) -> ServiceTable {
         last: None,
         ramping_since: None,
         held: None,
+        ejected: None,
         last_good: false,
     }];
     let id = registry.service(&service.name).expect("an id");

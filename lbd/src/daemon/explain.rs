@@ -235,6 +235,7 @@ fn why_not(why: WhyNot, member: &Member) -> String {
     match why {
         WhyNot::State(state) => format!("{state}: {}", member.reason),
         WhyNot::WeightZero => "its weight is 0".to_owned(),
+        WhyNot::Ejected => "most clients got no answer from it lately".to_owned(),
         WhyNot::Backup => "a backup: ordinary reals are up".to_owned(),
         WhyNot::Sorry => "the sorry server: reals are up".to_owned(),
         WhyNot::NoPath => "its MAC address is not known".to_owned(),

@@ -4,7 +4,11 @@ use super::reconciler::Reconciler;
 use crate::sys::clock;
 use lbcore::config::Mode;
 use lbcore::health::Unanswered;
+use lbcore::id::RealId;
 use lbcore::net::Protocol;
+use lbcore::service::{Member, Service, ServiceTable, WhyNot};
+use lbcore::time::Tick;
+use tracing::warn;
 
 /// One real that most clients get no answer from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +33,7 @@ impl Reconciler {
     pub(super) fn note_handshakes(&mut self) {
         let now = clock::now();
         let table = self.live.table();
-        let counted = |s: &&lbcore::service::Service| {
+        let counted = |s: &&Service| {
             let tcp = s.keys.first().is_some_and(|k| k.protocol == Protocol::Tcp);
             s.mode == Mode::Dr && tcp
         };
@@ -46,6 +50,45 @@ impl Reconciler {
             known.insert(member.id, notes);
         }
         self.handshakes = known;
+        self.eject(&table, now);
+    }
+
+    /// Where the service wants it, takes new flows from those that leave clients without an answer.
+    fn eject(&mut self, table: &ServiceTable, now: Tick) {
+        let wanted = |s: &&Service| {
+            let mut configured = self.world.config.services.iter();
+            configured.any(|c| c.passive && *c.name == *s.name)
+        };
+        let services: Vec<&Service> = table.services.iter().filter(wanted).collect();
+        for service in services {
+            let serves = |m: &&Member| {
+                matches!(m.why_not, None | Some(WhyNot::Ejected)) && !m.backup && !m.sorry
+            };
+            let serving: Vec<RealId> = service
+                .members
+                .iter()
+                .filter(serves)
+                .map(|m| m.id)
+                .collect();
+            let finding = |id: &RealId| Some((self.handshakes.get(id)?.finding()?, *id));
+            let mut found: Vec<_> = serving.iter().filter_map(finding).collect();
+            // The smallest share answered first.
+            found.sort_by_key(|(seen, id)| (seen.completed * 1000 / seen.of.max(1), *id));
+            let suspects: Vec<RealId> = found.into_iter().map(|(_, id)| id).collect();
+            let ejections = self.world.ejections.entry(service.id).or_default();
+            for id in ejections.judge(&suspects, &serving, now) {
+                // What is seen when it is back decides about it anew.
+                self.handshakes.remove(&id);
+                self.dirty = true;
+                if let Some(member) = service.members.iter().find(|m| m.id == id) {
+                    warn!(
+                        service = %service.name,
+                        real = member.name,
+                        "most clients get no answer: no new flows for a while"
+                    );
+                }
+            }
+        }
     }
 
     /// The reals that most clients get no answer from.

@@ -154,7 +154,7 @@ pub struct Reconciler {
     workers_live: bool,
     /// Until the rooms run.
     starting: bool,
-    dirty: bool,
+    pub(super) dirty: bool,
 }
 
 /// What a reconciler begins with.

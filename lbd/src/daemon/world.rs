@@ -6,7 +6,7 @@ mod inputs;
 use super::persist::{Overrides, RememberedReal, Set};
 use crate::live::event::{HealthNews, HealthState, Link, NeighborNews, Reach, VipNews};
 use lbcore::config::{self, Config};
-use lbcore::health::Damping;
+use lbcore::health::{Damping, Ejections};
 use lbcore::id::{Epoch, RealId, ServiceId};
 use lbcore::load::Loads;
 use lbcore::net::{HashKey, MacAddr};
@@ -103,6 +103,8 @@ pub struct World {
     last_good: HashMap<ServiceId, LastGood>,
     /// Weights that reals give themselves, as they are in force.
     settled: HashMap<ServiceId, Settled>,
+    /// Who gets no new flows because clients got no answers.
+    pub ejections: HashMap<ServiceId, Ejections>,
     carrier_since: HashMap<String, Option<Tick>>,
     held: Held,
 }
@@ -156,6 +158,7 @@ impl World {
             leaving: Vec::new(),
             last_good,
             settled: HashMap::new(),
+            ejections: HashMap::new(),
             carrier_since: HashMap::new(),
             held: Held::default(),
         }
@@ -403,6 +406,8 @@ impl World {
             self.learn_good(table, index, now);
         }
         self.settled
+            .retain(|id, _| table.services.iter().any(|s| s.id == *id));
+        self.ejections
             .retain(|id, _| table.services.iter().any(|s| s.id == *id));
         self.last_good
             .retain(|id, _| table.services.iter().any(|s| s.id == *id));

@@ -181,6 +181,7 @@ impl Bed {
                     last: None,
                     ramping_since: None,
                     held: None,
+                    ejected: None,
                     last_good: false,
                 }
             });

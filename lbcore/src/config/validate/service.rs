@@ -97,6 +97,7 @@ pub(super) fn service(s: &Section<'_>, claims: &mut Claims) -> Option<Service> {
         idle_timeout: s.get_or("idle_timeout", seconds(1, 7 * DAY), idle),
         slow_start: slow_start(s),
         damping: damping(s),
+        passive: passive(s, mode, protocol),
         track: track(s, mode, protocol),
         min_healthy,
         announce: s.get_or("announce", |v| words::ANNOUNCE.read(v), Announce::Always),
@@ -203,6 +204,20 @@ fn damping(s: &Section<'_>) -> bool {
         s.faults.warn(damping.span(), &s.path_of("damping"), fault);
     }
     damping.into_inner()
+}
+
+/// Handshakes are seen in direct routing alone, and only of tcp.
+fn passive(s: &Section<'_>, mode: Option<Mode>, protocol: Option<Protocol>) -> bool {
+    let Some(passive) = s.get("passive", value::boolean) else {
+        return false;
+    };
+    let seen = mode != Some(Mode::Tproxy) && protocol != Some(Protocol::Udp);
+    if *passive.get_ref() && !seen {
+        let fault = Fault::new("`passive` is for tcp services in mode dr").help("leave it out");
+        s.faults.error(passive.span(), &s.path_of("passive"), fault);
+        return false;
+    }
+    passive.into_inner()
 }
 
 /// Flows may go unremembered only where packets stand alone.

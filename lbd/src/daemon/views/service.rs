@@ -208,6 +208,10 @@ fn reason(member: &Member, checks: &[CheckView]) -> String {
         let why = member.reason.trim_start_matches("held down: ");
         return format!("held down for {left} s more: {why}");
     }
+    if let Some(until) = member.ejected_until {
+        let left = until.since(clock::now()).div_ceil(1000);
+        return format!("no new flows for {left} s more: most clients got no answer");
+    }
     match member.state {
         RealState::Up if !said.is_empty() => said.join("; "),
         _ => member.reason.clone(),

@@ -3,6 +3,7 @@
 use super::{LastGood, Leaving, RealFacts, World};
 use crate::daemon::persist::Overrides;
 use lbcore::config::{self, Config, Mode, NodeWeight};
+use lbcore::health::Ejections;
 use lbcore::id::{RealId, ServiceId};
 use lbcore::load::Loads;
 use lbcore::net::HashKey;
@@ -81,6 +82,7 @@ impl World {
             ways: &self.ways,
             last_good: &self.last_good,
             settled: &mut self.settled,
+            ejections: &self.ejections,
             loads,
             interfaces,
             now,
@@ -128,6 +130,7 @@ struct Known<'a> {
     ways: &'a HashMap<IpAddr, Way>,
     last_good: &'a HashMap<ServiceId, LastGood>,
     settled: &'a mut HashMap<ServiceId, Settled>,
+    ejections: &'a HashMap<ServiceId, Ejections>,
     loads: &'a Loads,
     interfaces: Vec<Interface>,
     now: Tick,
@@ -306,6 +309,11 @@ impl Known<'_> {
             last: facts.last,
             ramping_since: facts.ramping_since,
             held: facts.held(self.now).filter(|_| service.damping),
+            ejected: self
+                .ejections
+                .get(&service_id)
+                .filter(|_| service.passive)
+                .and_then(|ejections| ejections.until(id, self.now)),
             last_good: self
                 .last_good
                 .get(&service_id)
