@@ -1,7 +1,7 @@
 //! `lbctl doctor` and services in mode dr: each thing it finds is brought about for real, and its
 //! fix applied.
 
-use integration::conf::{Conf, RealConf};
+use integration::conf::{Conf, FAST_TCP_CHECK, RealConf};
 use integration::doctor::{check, doctor, fix, has, wrong};
 use integration::stage::{Stage, all_four, web};
 use integration::topology::{Offloads, VIP, VIP6, real, real_mac};
@@ -227,6 +227,38 @@ fn a_vip_that_was_in_use_is_taken_as_the_fix_says() {
         let take: Vec<&str> = take.split(' ').collect();
         stage.lbd.ctl(&take).ok();
         stage.lbd.wait_announced();
+        let (_, view) = doctor(&stage.lbd, &[]);
+        assert_eq!(wrong(&view), NOTHING, "{view}");
+    });
+}
+
+#[test]
+fn a_real_without_the_vip_is_found_by_its_check() {
+    isolated(|| {
+        let conf = Conf::one(web(2).check(FAST_TCP_CHECK));
+        let stage = Stage::new(2, Offloads::Defaults, &conf);
+        let wait = |state| {
+            let (lbd, limit) = (&stage.lbd, Duration::from_secs(10));
+            lbd.wait_real("web", "rs2", state, limit);
+        };
+        wait("up");
+        let (_, view) = doctor(&stage.lbd, &[]);
+        assert_eq!(wrong(&view), NOTHING, "{view}");
+        assert_eq!(check(&view, "VIP path of web/rs2").0, "good", "{view}");
+        let rs2 = &stage.switch.reals[1];
+        rs2.ip(&format!("addr del {VIP}/32 dev lo"));
+        wait("down");
+        let (_, view) = doctor(&stage.lbd, &[]);
+        let found = ["vip-path", "warning", "web/rs2"];
+        assert_eq!(wrong(&view), [found], "{view}");
+        assert!(
+            check(&view, "VIP path of web/rs2")
+                .1
+                .contains("not for the VIP"),
+            "{view}"
+        );
+        rs2.ip(&format!("addr add {VIP}/32 dev lo"));
+        wait("up");
         let (_, view) = doctor(&stage.lbd, &[]);
         assert_eq!(wrong(&view), NOTHING, "{view}");
     });

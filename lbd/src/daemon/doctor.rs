@@ -3,11 +3,11 @@
 use super::plans;
 use super::reconciler::Reconciler;
 use super::world::World;
-use crate::doctor::{self, Busiest, DirectPlan, DoctorPlan, HeldVip, Machine, Patient};
+use crate::doctor::{self, Busiest, DirectPlan, DoctorPlan, HeldVip, Machine, Patient, VipPath};
 use crate::live::Outcome;
 use crate::proxy::{ConnectionRow, ListAsk, Proxy};
 use lbcore::api::{ApiError, ErrorCode, MAX_FLOWS_LISTED, Response};
-use lbcore::config::{Admin, Mode, Source};
+use lbcore::config::{self, Admin, Mode, Source, Via};
 use lbcore::id::{RealId, ServiceId};
 use lbcore::service::{RealState, Service, ServiceTable, Way};
 use std::collections::{HashMap, HashSet};
@@ -142,6 +142,7 @@ fn direct(world: &World) -> DirectPlan {
             add(format!("{}/sorry", service.name), sorry, false);
         }
     }
+    plan.paths = services().flat_map(|s| paths(world, s)).collect();
     let vips: HashSet<IpAddr> = services().flat_map(|s| s.vips.iter().copied()).collect();
     let held = world.vips.values().filter(|news| vips.contains(&news.vip));
     plan.vips = held
@@ -153,6 +154,29 @@ fn direct(world: &World) -> DirectPlan {
         })
         .collect();
     plan
+}
+
+/// Reals of a service that is checked along the way of clients' packets.
+fn paths(world: &World, service: &config::Service) -> Vec<VipPath> {
+    if !service.checks.iter().any(|check| check.via == Via::Vip) {
+        return Vec::new();
+    }
+    let enabled = service.reals.iter();
+    let enabled = enabled.filter(|r| world.admin_of(service, r) != Admin::Disabled);
+    let path = |real: &config::Real| {
+        let id = world.registry.known_real(&service.name, real.place());
+        let facts = id.and_then(|id| world.reals.get(&id));
+        VipPath {
+            name: format!("{}/{}", service.name, real.name),
+            way: world
+                .ways
+                .get(&real.address)
+                .cloned()
+                .unwrap_or(Way::Unknown),
+            health: facts.and_then(|facts| facts.health.clone()),
+        }
+    };
+    enabled.map(path).collect()
 }
 
 /// What the proxy has open, as far as one listing goes.

@@ -9,6 +9,11 @@ use std::net::IpAddr;
 /// From this share of the ports on, new connections soon find none.
 const PORTS_LOW_PERCENT: u64 = 80;
 
+/// What makes a real answer for the VIP.
+pub(super) const PATH_FIX: &str = "on the real: see that the VIP is on its lo (ip address show dev \
+                                   lo), that something listens there (ss -lntu), that no firewall \
+                                   drops it (nft list ruleset)";
+
 pub(super) fn finding(
     code: &str,
     severity: Severity,
@@ -66,11 +71,10 @@ pub(super) fn silent_to_clients(reals: &[(String, String)], report: &mut Report)
             seen.clone(),
             "clients send a SYN and no ACK follows: the real does not accept it, or its answer \
              reaches nobody. Its own checks may pass all the same",
-            "on the real: see that the VIP is on its lo (ip address show dev lo), that something \
-             listens there (ss -ltn), that no firewall drops it (nft list ruleset), and that its \
-             route back to clients works with rp_filter. If all reals look so, it may be a flood \
-             of SYNs from forged addresses"
-                .to_owned(),
+            format!(
+                "{PATH_FIX}, and that its route back to clients works with rp_filter. If all reals \
+                 look so, it may be a flood of SYNs from forged addresses"
+            ),
         );
         report.found(check, finding);
     }

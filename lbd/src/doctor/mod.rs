@@ -10,7 +10,7 @@ mod host;
 mod judge;
 mod return_path;
 
-pub use direct::{DirectPlan, HeldVip, Machine};
+pub use direct::{DirectPlan, HeldVip, Machine, VipPath};
 
 use crate::intercept::{self, InterceptPlan};
 use crate::live::event::Link;

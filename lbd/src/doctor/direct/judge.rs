@@ -1,14 +1,14 @@
 //! Facts in, findings out.
 
-use super::super::judge::finding;
+use super::super::judge::{PATH_FIX, finding};
 use super::ask::{Heard, Question};
 use super::echo::Answered;
-use super::{DirectPlan, HeldVip, Machine, Ping};
+use super::{DirectPlan, HeldVip, Machine, Ping, VipPath};
 use crate::doctor::Report;
 use crate::live::event::Link;
 use lbcore::api::{Severity, Timestamp};
 use lbcore::net::MacAddr;
-use lbcore::service::Way;
+use lbcore::service::{Health, Way};
 use lbcore::vip::{CLAIM_MEMORY, VipState};
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -147,6 +147,29 @@ fn fix_of_answers(family: IpAddr) -> String {
                           network's own (ip -6 addr show to VIP says where it is), and \
                           net.ipv6.conf.*.proxy_ndp=0"
             .to_owned(),
+    }
+}
+
+/// Whether its checks along the way of clients' packets pass.
+pub(super) fn path(path: &VipPath, report: &mut Report) {
+    let check = format!("VIP path of {}", path.name);
+    if !matches!(path.way, Way::Known { .. }) {
+        return report.skipped(&check, "it is not reached at all");
+    }
+    match &path.health {
+        Some((Health::Up | Health::Draining | Health::Declined, _)) => {
+            report.good(&check, "its checks to the VIP are answered");
+        }
+        Some((Health::Down, reason)) => {
+            let why = "it was asked as clients' packets ask, at the VIP by its own MAC: what fails \
+                       there fails for them";
+            let (name, seen, fix) = (&path.name, reason.clone(), PATH_FIX.to_owned());
+            let found = finding("vip-path", Severity::Warning, name, seen, why, fix);
+            report.found(&check, found);
+        }
+        Some((Health::Checking | Health::Unchecked, _)) | None => {
+            report.skipped(&check, "its checks have not decided yet");
+        }
     }
 }
 

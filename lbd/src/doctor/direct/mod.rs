@@ -11,7 +11,7 @@ use super::Report;
 use crate::live::event::Link;
 use ask::Question;
 use lbcore::net::MacAddr;
-use lbcore::service::Way;
+use lbcore::service::{Health, Way};
 use lbcore::vip::VipState;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -32,6 +32,19 @@ pub struct DirectPlan {
     pub vips: Vec<HeldVip>,
     /// lbd's interfaces.
     pub interfaces: Vec<String>,
+    /// What checks along the way of clients' packets say.
+    pub paths: Vec<VipPath>,
+}
+
+/// A real in one service, whose checks have `via = "vip"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VipPath {
+    /// `web/rs1`.
+    pub name: String,
+    /// The way to it.
+    pub way: Way,
+    /// What its checks say, and why; `None`: nothing yet.
+    pub health: Option<(Health, String)>,
 }
 
 impl DirectPlan {
@@ -97,6 +110,9 @@ pub(super) async fn examine(plan: &DirectPlan, links: &[Link]) -> Report {
         if let Some(ping) = pings.remove(&number) {
             judge::mtu(machine, ping, &mut report);
         }
+    }
+    for path in &plan.paths {
+        judge::path(path, &mut report);
     }
     for held in &plan.vips {
         judge::vip(held, plan, links, &heard, &mut report);

@@ -161,6 +161,7 @@ fn a_real_that_speaks_for_a_vip_is_found() {
             held(VIP6, VipState::Announced, None),
         ],
         interfaces: vec!["eth0".to_owned()],
+        ..DirectPlan::default()
     };
     for (answers, claimed_by, wanted) in [
         (heard(&[(VIP, &[])]), None, (Checked::Good, None)),
@@ -254,6 +255,29 @@ fn only_small_pings_answered_is_a_warning_none_says_nothing() {
 }
 
 #[test]
+fn a_check_to_the_vip_that_fails_is_a_warning_where_the_real_is_reached() {
+    let path = |way, health: Option<Health>| VipPath {
+        name: "web/rs1".to_owned(),
+        way,
+        health: health.map(|h| (h, "refused".to_owned())),
+    };
+    let wanted = found("vip-path", Severity::Warning);
+    for (path, wanted) in [
+        (path(known(9), Some(Health::Up)), (Checked::Good, None)),
+        (
+            path(known(9), Some(Health::Declined)),
+            (Checked::Good, None),
+        ),
+        (path(known(9), None), (Checked::Skipped, None)),
+        (path(silent(), Some(Health::Down)), (Checked::Skipped, None)),
+        (path(known(9), Some(Health::Down)), (Checked::Found, wanted)),
+    ] {
+        let (result, code, _) = judged(|r| judge::path(&path, r));
+        assert_eq!((result, code), wanted, "{path:?}");
+    }
+}
+
+#[test]
 fn questions_are_for_vips_and_for_the_lost() {
     let down = Link {
         up: false,
@@ -276,6 +300,7 @@ fn questions_are_for_vips_and_for_the_lost() {
         ],
         vips: vec![held(VIP, VipState::Announced, None), other],
         interfaces: vec!["eth0".to_owned(), "eth1".to_owned()],
+        ..DirectPlan::default()
     };
     let asked: Vec<IpAddr> = questions(&plan, &[link(), down])
         .iter()
@@ -332,6 +357,7 @@ impl Cable {
                 machines: vec![at("192.0.2.21"), at("2001:db8::21")],
                 vips: vec![held(VIP), held(VIP6)],
                 interfaces: vec!["lbdv0".to_owned()],
+                ..DirectPlan::default()
             };
             view(examine(&plan, &links).await)
         })
