@@ -4,7 +4,7 @@ use integration::client::{request_within, spread};
 use integration::conf::{Conf, FAST_TCP_CHECK, RealConf, ServiceConf};
 use integration::netns::Netns;
 use integration::stage::{PORT, Stage, vip, web};
-use integration::topology::{Offloads, real};
+use integration::topology::{CLIENT, Offloads, real};
 use integration::{figure, isolated, isolated_within, wait_until};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -233,7 +233,7 @@ fn a_real_whose_answers_reach_no_client_is_told() {
         stage.switch.reals[0].nft(&format!(
             "add table inet own; \
              add chain inet own out {{ type filter hook output priority 0; }}; \
-             add rule inet own out ip saddr {} drop",
+             add rule inet own out ip saddr {} ip daddr {CLIENT} drop",
             vip().ip()
         ));
         let limit = Duration::from_millis(200);
