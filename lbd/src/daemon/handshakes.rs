@@ -54,7 +54,7 @@ impl Reconciler {
     }
 
     /// Where the service wants it, takes new flows from those that leave clients without an answer.
-    fn eject(&mut self, table: &ServiceTable, now: Tick) {
+    pub(super) fn eject(&mut self, table: &ServiceTable, now: Tick) {
         let wanted = |s: &&Service| {
             let mut configured = self.world.config.services.iter();
             configured.any(|c| c.passive && *c.name == *s.name)

@@ -4,6 +4,7 @@ use super::super::persist::Overrides;
 use super::super::reload;
 use super::*;
 use crate::control::Peer;
+use crate::live::event::{NeighborNews, Reach};
 use lbcore::api::{RealChange, RealRef, Request, Response, ServiceRef, VipVerb};
 use lbcore::flow::FlowTable;
 use lbcore::load::Weightiness::Active;
@@ -318,4 +319,66 @@ async fn what_happens_is_told_and_a_real_keeps_its_history() {
     let states: Vec<_> = real.history.iter().map(|t| t.change.to).collect();
     assert_eq!(states, [RealState::Draining, RealState::Checking]);
     assert_eq!(real.history[0].change.from, Some(RealState::Checking));
+}
+
+#[tokio::test]
+async fn a_real_that_leaves_most_clients_without_an_answer_is_ejected_for_a_while() {
+    let all: Vec<u8> = (0..10).collect();
+    let passive = web(&all).replace("port = 80\n", "port = 80\npassive = true\n");
+    let mut rig = Rig::new(&passive).await;
+    let now = clock::now();
+    for n in &all {
+        rig.me.world.hear_neighbor(
+            NeighborNews {
+                address: format!("192.0.2.2{n}").parse().unwrap(),
+                reach: Reach::Neighbor {
+                    ifindex: 1,
+                    mac: lbcore::net::MacAddr::new(2, 0, 0, 0, 0, *n),
+                },
+            },
+            now,
+        );
+    }
+    rig.me.world.hear_links(Arc::new(vec![eth0()]), now);
+    rig.me.refresh().await;
+    let silent = [rig.id("web", 3), rig.id("web", 4)];
+    for (id, unanswered) in [(silent[0], 100), (silent[1], 50)] {
+        let mut notes = lbcore::health::Handshakes::default();
+        notes.note(0, 0, now);
+        notes.note(0, unanswered, now + Duration::from_secs(60));
+        rig.me.handshakes.insert(id, notes);
+    }
+    let (table, before) = (rig.table(), rig.me.generation);
+    rig.me.eject(&table, now);
+    assert!(rig.me.dirty);
+    rig.me.refresh().await;
+    assert_eq!(rig.me.generation, before + 1);
+    let table = rig.table();
+    let out: Vec<RealId> = table.services[0]
+        .members
+        .iter()
+        .filter(|m| m.why_not.is_some())
+        .map(|m| m.id)
+        .collect();
+    assert_eq!(out.len(), 1, "one in ten, not both: {out:?}");
+    assert!(silent.contains(&out[0]));
+    let (_, member) = table.member(out[0]).unwrap();
+    assert!(member.ejected_until.is_some_and(|until| until > now));
+    assert!(rig.me.next_change.is_some(), "it comes back by itself");
+    assert!(
+        !rig.me.handshakes.contains_key(&out[0]),
+        "it is judged anew when it is back"
+    );
+}
+
+fn eth0() -> crate::live::event::Link {
+    crate::live::event::Link {
+        ifindex: 1,
+        name: "eth0".into(),
+        mac: lbcore::net::MacAddr::new(2, 0, 0, 0, 0, 0xff),
+        mtu: 1500,
+        up: true,
+        carrier: true,
+        addresses: Vec::new(),
+    }
 }
