@@ -143,6 +143,22 @@ fn t29_panic_keeps_the_last_good_set_and_min_healthy_zero_does_not() {
             "it serves"
         );
 
+        // Checks that go on failing are no news: no table is built for them.
+        let failed = || {
+            let metrics = stage.lbd.metrics();
+            let of = |real: &str| {
+                let labels = [("service", "web"), ("real", real), ("result", "fail")];
+                metrics.value("lbd_check_results_total", &labels)
+            };
+            of("rs1").min(of("rs2"))
+        };
+        let both_down = || ["rs1", "rs2"].map(|real| stage.lbd.real("web", real)["state"].clone());
+        wait_until("both down", DECIDED, || both_down() == ["down", "down"]);
+        let generation = || stage.lbd.status()["generation"].clone();
+        let (rounds, built) = (failed(), generation());
+        wait_until("ten rounds", DECIDED, || failed() >= rounds + 10.0);
+        assert_eq!(generation(), built);
+
         stage.lbd.reload(&conf(0));
         wait_until("down", DECIDED, || state(&stage) == "down");
         let dropped = || {
