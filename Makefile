@@ -74,7 +74,7 @@ bench: ## Benchmarks: the director alone, the engine, proxies (as root); ROUNDS=
 	@scripts/install-deps.sh $(NETWORK) haproxy wrk
 	$(CARGO) bench --package lbcore
 	$(CARGO) bench --package lbd --bench engine
-	$(CARGO) build --release --package lbd
+	$(CARGO) build --release --bins --package lbd --package lbctl
 	$(CARGO) bench --package integration --bench proxy
 
 .PHONY: install
