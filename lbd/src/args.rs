@@ -6,8 +6,9 @@ use std::path::PathBuf;
 /// A layer-4 load balancer that never hides the client.
 ///
 /// Runs in the foreground and logs to stderr (or to journald under systemd). SIGHUP reloads the
-/// configuration, SIGTERM stops and takes everything down, SIGUSR2 stops and leaves guard, rules
-/// and flow table for the next lbd.
+/// configuration. SIGTERM lets proxied connections finish (shutdown_timeout; a second one hurries
+/// them) and takes everything down. SIGUSR2 stops at once and leaves guard, rules and flow table for
+/// the next lbd.
 #[derive(Debug, Parser)]
 #[command(
     version,
