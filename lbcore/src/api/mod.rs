@@ -6,6 +6,7 @@ mod doctor;
 mod error;
 mod event;
 mod explain;
+mod name;
 mod request;
 mod response;
 pub mod route;
@@ -18,9 +19,8 @@ pub use doctor::{CheckDone, Checked, DoctorView, FindingView, Severity};
 pub use error::{ApiError, ErrorBody, ErrorCode};
 pub use event::{EventView, Happening, StateChange, TransitionView};
 pub use explain::{CandidateView, ExplainView, FlowFound, Verdict};
-pub use request::{
-    FlowFilter, MAX_FLOWS_LISTED, RealChange, RealRef, Request, ServiceRef, VipVerb,
-};
+pub use name::{RealRef, ServiceRef};
+pub use request::{FlowFilter, MAX_FLOWS_LISTED, RealChange, Request, VipVerb};
 pub use response::{
     ChangeView, Envelope, FlowsView, RealsView, ReloadView, Response, ServicesView, VipsView,
 };

@@ -2,10 +2,12 @@
 //! by lbctl to build a call and by lbd to read one.
 
 mod percent;
+mod query;
 
-use super::{ApiError, ErrorCode, FlowFilter, RealChange, RealRef, Request, ServiceRef, VipVerb};
+use super::{ApiError, ErrorCode, RealChange, RealRef, Request, ServiceRef, VipVerb};
 use crate::config::Admin;
 use crate::net::Protocol;
+use query::{doctor_query, flow_query, read_doctor_query, read_events_query, read_flow_query};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
@@ -230,85 +232,6 @@ fn checked(change: RealChange) -> Result<RealChange, ApiError> {
             "nothing to change: give a weight or admin".into(),
         )),
         change => Ok(change),
-    }
-}
-
-fn flow_query(filter: &FlowFilter) -> String {
-    let FlowFilter {
-        service,
-        real,
-        client,
-        limit,
-    } = filter;
-    let pairs: Vec<String> = [
-        ("service", service.as_ref().map(ToString::to_string)),
-        ("real", real.as_ref().map(ToString::to_string)),
-        ("client", client.as_ref().map(ToString::to_string)),
-        ("limit", limit.as_ref().map(ToString::to_string)),
-    ]
-    .into_iter()
-    .filter_map(|(key, value)| Some(format!("{key}={}", percent::encode(&value?))))
-    .collect();
-    if pairs.is_empty() {
-        String::new()
-    } else {
-        format!("?{}", pairs.join("&"))
-    }
-}
-
-fn read_flow_query(query: &str) -> Result<FlowFilter, ApiError> {
-    let mut filter = FlowFilter::default();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let value = percent::decode(value)
-            .ok_or_else(|| bad_request(format!("the value of {key} is not valid UTF-8")))?;
-        match key {
-            "service" => filter.service = Some(value.as_str().into()),
-            "real" => filter.real = Some(value.as_str().into()),
-            "client" => filter.client = Some(value.parse().map_err(bad_request)?),
-            "limit" => {
-                let limit = value.parse();
-                filter.limit =
-                    Some(limit.map_err(|_| bad_request(format!("limit {value:?} is no number")))?);
-            }
-            _ => {
-                return Err(bad_request(format!("flows has no filter {key:?}"))
-                    .hint("filters: service, real, client, limit"));
-            }
-        }
-    }
-    Ok(filter)
-}
-
-fn doctor_query(client: Option<IpAddr>) -> String {
-    client.map_or(String::new(), |client| {
-        format!("?client={}", percent::encode(&client.to_string()))
-    })
-}
-
-fn read_doctor_query(query: &str) -> Result<Option<IpAddr>, ApiError> {
-    let mut client = None;
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let address = percent::decode(value).and_then(|text| text.parse().ok());
-        match (key, address) {
-            ("client", Some(address)) => client = Some(address),
-            ("client", None) => return Err(bad_request(format!("{value:?} is no IP address"))),
-            _ => {
-                return Err(bad_request(format!("doctor knows no {key:?}"))
-                    .hint("it knows client, an address"));
-            }
-        }
-    }
-    Ok(client)
-}
-
-fn read_events_query(query: &str) -> Result<bool, ApiError> {
-    match query {
-        "" => Ok(false),
-        "follow" | "follow=true" => Ok(true),
-        _ => Err(bad_request(format!("events knows no {query:?}"))
-            .hint("it knows follow: what happens from now on, too")),
     }
 }
 

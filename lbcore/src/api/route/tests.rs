@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::api::FlowFilter;
 use proptest::prelude::*;
 
 fn service() -> impl Strategy<Value = ServiceRef> {

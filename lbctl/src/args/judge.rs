@@ -1,0 +1,21 @@
+//! What judges this host and whether it serves: `lbctl doctor`, `lbctl health`
+
+use super::value::service;
+use clap::Args;
+use lbcore::api::ServiceRef;
+use std::net::IpAddr;
+
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// See whether reals' answers to this client come back through this host; without it, to the
+    /// client seen last
+    #[arg(long, value_name = "ADDRESS")]
+    pub client: Option<IpAddr>,
+}
+
+#[derive(Debug, Args)]
+pub struct HealthArgs {
+    /// Only about this service (name, or VIP:PORT/PROTO)
+    #[arg(long, value_parser = service)]
+    pub service: Option<ServiceRef>,
+}

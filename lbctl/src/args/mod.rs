@@ -1,0 +1,195 @@
+//! The command line as it is typed: noun, verb, names.
+
+mod config;
+mod import;
+mod judge;
+mod look;
+mod real;
+mod service;
+mod value;
+mod vip;
+
+pub use config::{ConfigCommand, ReloadArgs};
+pub use import::{ImportCommand, KubernetesArgs};
+pub use judge::{DoctorArgs, HealthArgs};
+pub use look::{EventsArgs, ExplainArgs, FlowsArgs};
+pub use real::{RealArgs, RealCommand};
+pub use service::ServiceCommand;
+pub use vip::VipCommand;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+use value::interval;
+
+/// Look at lbd, the layer-4 load balancer, and change what it does
+///
+/// SERVICE is a name or VIP:PORT/PROTO; REAL is a name, an address, or ADDRESS:PORT.
+///
+/// Exit codes: 0 done, 1 failed, 2 usage, 3 no such service or real, 4 conflict, 5 lbd not
+/// reachable, 6 not permitted, 7 timed out, 78 bad configuration.
+#[derive(Debug, Parser)]
+#[command(
+    name = "lbctl",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Everywhere")]
+pub struct Global {
+    /// A table for people, a wider one with more columns, or JSON for programs
+    #[arg(short, long, value_enum, default_value = "table", global = true)]
+    pub output: Format,
+    /// Show it again every 2s, or in the interval given (-w 500ms), until interrupted
+    #[arg(
+        short, long, value_name = "INTERVAL", global = true,
+        num_args = 0..=1, require_equals = true, default_missing_value = "2s",
+        value_parser = interval
+    )]
+    pub watch: Option<Duration>,
+    /// Leave out the headers of tables
+    #[arg(long, global = true)]
+    pub no_headers: bool,
+    /// The control socket of lbd
+    #[arg(
+        long,
+        value_name = "PATH",
+        global = true,
+        env = "LBCTL_SOCKET",
+        default_value = "/run/lbd/lbd.sock"
+    )]
+    pub socket: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    // No doc comments here: with them clap spreads every --help over twice as many lines.
+    Table,
+    Wide,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// All on one screen: services, reals, VIPs, and warnings with what to do about them
+    Status,
+    /// Look at virtual services
+    #[command(subcommand)]
+    Service(ServiceCommand),
+    /// Look at real servers; drain, enable, disable them, change a weight
+    #[command(subcommand)]
+    Real(RealCommand),
+    /// Who answers for the VIPs; take or release one
+    #[command(subcommand)]
+    Vip(VipCommand),
+    /// List the flows lbd remembers now, and the connections and sessions it proxies
+    Flows(FlowsArgs),
+    /// What happened since lbd started: servers, services, VIPs, reloads, changes by command
+    Events(EventsArgs),
+    /// What lbd would do with a packet, step by step, and why; nothing is sent or changed
+    Explain(ExplainArgs),
+    /// Look for what is wrong with this host, the network and the reals; exit code 1 if something is
+    Doctor(DoctorArgs),
+    /// Read the configuration file again; returns when it is in force, or says what is wrong
+    Reload(ReloadArgs),
+    /// Check a configuration file
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print what another tool knows as a configuration of lbd, and what had no equivalent
+    #[command(subcommand)]
+    Import(ImportCommand),
+    /// Exit code 0 if clients are served, 1 if not; for track scripts (keepalived and the like)
+    Health(HealthArgs),
+    /// Print a completion script; in bash: source <(lbctl completion bash)
+    Completion {
+        /// For which shell
+        shell: Shell,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub struct ChangeArgs {
+    /// Say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `-w 1s` is meant as `-w=1s`, while in `-w status` the watching has no interval: clap cannot
+/// tell, so a duration after the flag is joined to it.
+pub fn join_watch(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut joined: Vec<OsString> = Vec::new();
+    for arg in args {
+        let is_interval = arg.to_str().is_some_and(|text| interval(text).is_ok());
+        match joined.last_mut() {
+            Some(flag) if is_interval && (flag == "-w" || flag == "--watch") => {
+                flag.push("=");
+                flag.push(arg);
+            }
+            _ => joined.push(arg),
+        }
+    }
+    joined
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        let args = line.split_whitespace().map(OsString::from);
+        Cli::try_parse_from(join_watch(args))
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn watch_takes_an_interval_or_none_wherever_it_stands() {
+        for (line, seconds) in [
+            ("lbctl status", None),
+            ("lbctl status -w", Some(2.0)),
+            ("lbctl -w status", Some(2.0)),
+            ("lbctl -w 1s status", Some(1.0)),
+            ("lbctl status --watch 500ms", Some(0.5)),
+            ("lbctl status --watch=3s -o json", Some(3.0)),
+        ] {
+            let cli = parse(line).expect(line);
+            assert_eq!(cli.global.watch.map(|w| w.as_secs_f64()), seconds, "{line}");
+        }
+        assert!(parse("lbctl status -w=1ms").is_err());
+    }
+
+    #[test]
+    fn wrong_lines_are_refused() {
+        for line in [
+            "lbctl",
+            "lbctl service show",
+            "lbctl real set web rs1",
+            "lbctl real set web rs1 --weight 257",
+            "lbctl real drain web rs1 --timeout 5m",
+            "lbctl flows --client 1.2.3.4/33",
+            "lbctl import",
+            "lbctl import kubernetes - --services web",
+            "lbctl import kubernetes - --node-selector =x",
+            "lbctl import kubernetes - --vip default/web",
+            "lbctl import kubernetes - --interface a\"b",
+            "lbctl explain icmp 1.2.3.4:1 2.3.4.5:2",
+            "lbctl explain tcp 1.2.3.4 2.3.4.5:2",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Single values of the command line.
+
+use lbcore::api::{RealRef, ServiceRef};
+use lbcore::health::kubernetes::ServiceName;
+use lbcore::import::kubernetes::WantedMode;
+use lbcore::net::Protocol;
+use std::net::IpAddr;
+use std::time::Duration;
+
+pub fn service(text: &str) -> Result<ServiceRef, String> {
+    if text.is_empty() {
+        Err("a service has a name".into())
+    } else {
+        Ok(text.into())
+    }
+}
+
+pub fn real(text: &str) -> Result<RealRef, String> {
+    if text.is_empty() {
+        Err("a real has a name".into())
+    } else {
+        Ok(text.into())
+    }
+}
+
+pub fn protocol(text: &str) -> Result<Protocol, String> {
+    match text {
+        "tcp" => Ok(Protocol::Tcp),
+        "udp" => Ok(Protocol::Udp),
+        _ => Err("lbd knows tcp and udp".into()),
+    }
+}
+
+pub fn interface(text: &str) -> Result<String, String> {
+    let fit = |b: u8| b.is_ascii_alphanumeric() || b"._-@".contains(&b);
+    // IFNAMSIZ, with its final zero, is 16.
+    match text.bytes().all(fit) && (1..16).contains(&text.len()) {
+        true => Ok(text.to_owned()),
+        false => Err("no interface is called so".into()),
+    }
+}
+
+pub fn mode(text: &str) -> Result<WantedMode, String> {
+    match text {
+        "dr" => Ok(WantedMode::Dr),
+        "tproxy" => Ok(WantedMode::Tproxy),
+        _ => Err("lbd knows dr and tproxy".into()),
+    }
+}
+
+pub fn service_name(text: &str) -> Result<ServiceName, String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => Ok(ServiceName {
+            namespace: namespace.into(),
+            name: name.into(),
+        }),
+        _ => Err("such as default/web".into()),
+    }
+}
+
+pub fn given_vip(text: &str) -> Result<(ServiceName, IpAddr), String> {
+    let wrong = || "such as default/web=192.0.2.10".to_owned();
+    let (name, vip) = text.split_once('=').ok_or_else(wrong)?;
+    Ok((service_name(name)?, vip.parse().map_err(|_| wrong())?))
+}
+
+pub fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|e| format!("{e}; such as 30s or 5m"))
+}
+
+/// Faster would only burn CPU on both sides.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
+
+pub fn interval(text: &str) -> Result<Duration, String> {
+    let interval = duration(text)?;
+    if interval < SHORTEST_INTERVAL {
+        return Err("at least 100ms".into());
+    }
+    Ok(interval)
+}
