@@ -5,10 +5,10 @@ mod common;
 
 use common::{FakeLbd, lbctl, status};
 use lbcore::api::{
-    ApiError, ChangeView, DoctorView, ErrorCode, FlowsView, RealChange, RealsView, ReloadView,
-    Request, Response, ServicesView, VipVerb, VipsView,
+    ApiError, ChangeView, DoctorView, ErrorCode, FlowsView, How, RealsView, ReloadView, Request,
+    Response, ServicesView, VipVerb, VipsView,
 };
-use lbcore::config::Admin;
+use lbcore::config::{Admin, Keys};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
@@ -30,12 +30,18 @@ fn obedient() -> FakeLbd {
             Request::Real { .. } => {
                 Response::Real(Box::new(status.services.remove(0).reals.remove(0)))
             }
-            Request::SetReal { .. } => Response::Changed(Box::new(ChangeView {
-                service: "web".into(),
+            Request::AddService { how, .. }
+            | Request::SetService { how, .. }
+            | Request::RemoveService { how, .. }
+            | Request::AddReal { how, .. }
+            | Request::SetReal { how, .. }
+            | Request::RemoveReal { how, .. }
+            | Request::SetNode { how, .. } => Response::Changed(Box::new(ChangeView {
                 changes: vec!["as you wish".into()],
                 generation: 42,
                 warnings: vec!["only one real is left".into()],
-                real: status.services.remove(0).reals.remove(0),
+                dry_run: how.dry_run,
+                ..ChangeView::default()
             })),
             Request::Vips => Response::Vips(VipsView { vips: status.vips }),
             Request::Vip { .. } => Response::Vip(VipsView { vips: status.vips }),
@@ -190,29 +196,30 @@ fn every_real_says_whose_it_is_in_json() {
 
 #[test]
 fn changes_are_asked_as_typed() {
-    let change = |weight, admin| {
+    let change = |key: &str, value: Value| {
         let (service, real) = ("web".into(), "192.0.2.21".into());
         Request::SetReal {
             service,
             real,
-            change: RealChange { weight, admin },
+            keys: Keys::from_iter([(key.to_owned(), value)]),
+            how: How::default(),
         }
     };
     let vip = "192.0.2.10".parse().unwrap();
     for (line, wanted) in [
-        (
-            "real drain web 192.0.2.21",
-            change(None, Some(Admin::Drain)),
-        ),
+        ("real drain web 192.0.2.21", change("admin", "drain".into())),
         (
             "real enable web 192.0.2.21",
-            change(None, Some(Admin::Enabled)),
+            change("admin", "enabled".into()),
         ),
         (
             "real disable web 192.0.2.21",
-            change(None, Some(Admin::Disabled)),
+            change("admin", "disabled".into()),
         ),
-        ("real set web 192.0.2.21 --weight 0", change(Some(0), None)),
+        (
+            "real set web 192.0.2.21 --weight 0",
+            change("weight", 0.into()),
+        ),
         (
             "vip take 192.0.2.10",
             Request::Vip {
@@ -258,7 +265,7 @@ fn changes_are_asked_as_typed() {
 #[test]
 fn what_changed_is_data_and_warnings_are_words() {
     let output = obedient().lbctl("real drain web rs1").assert().success();
-    assert_eq!(text(&output.get_output().stdout), "web/rs1: as you wish\n");
+    assert_eq!(text(&output.get_output().stdout), "as you wish\n");
     assert_eq!(
         text(&output.get_output().stderr),
         "warning: only one real is left\n"
@@ -268,19 +275,11 @@ fn what_changed_is_data_and_warnings_are_words() {
 #[test]
 fn a_dry_run_says_much_and_changes_nothing() {
     for (line, words) in [
-        (
-            "real drain web rs1 --dry-run",
-            "its 1,222 flows would finish",
-        ),
-        (
-            "real drain web rs1 --dry-run --wait",
-            "its 1,222 flows would finish",
-        ),
-        ("real enable web rs1 --dry-run", "it is so already"),
-        ("real disable web rs1 --dry-run", "would be treated as dead"),
+        ("real drain web rs1 --dry-run", "nothing was changed"),
+        ("real drain web rs1 --dry-run --wait", "nothing was changed"),
         (
             "real set web rs1 --weight 5 --dry-run",
-            "would become 5 (it is 1)",
+            "nothing was changed",
         ),
         ("vip release 192.0.2.10 --dry-run", "now announced"),
         ("vip take 2001:db8::10 --dry-run", "now conflict"),
@@ -331,11 +330,11 @@ fn draining(mut flows: Vec<u64>, admin: Admin) -> FakeLbd {
                 Response::Real(Box::new(real))
             }
             _ => Response::Changed(Box::new(ChangeView {
-                service: "web".into(),
+                service: Some("web".into()),
                 changes: vec!["draining".into()],
                 generation: 42,
-                warnings: vec![],
-                real,
+                real: Some(Box::new(real)),
+                ..ChangeView::default()
             })),
         })
     })

@@ -15,14 +15,16 @@ mod timestamp;
 mod view;
 
 pub use crate::net::Prefix;
+pub use crate::service::{Fate, Plan, RealPlan, RealPlanChange, ServicePlan, ServicePlanChange};
 pub use doctor::{CheckDone, Checked, DoctorView, FindingView, Severity};
 pub use error::{ApiError, ErrorBody, ErrorCode};
 pub use event::{EventView, Happening, StateChange, TransitionView};
 pub use explain::{CandidateView, ExplainView, FlowFound, Verdict};
 pub use name::{RealRef, ServiceRef};
-pub use request::{FlowFilter, MAX_FLOWS_LISTED, RealChange, Request, VipVerb};
+pub use request::{FlowFilter, How, MAX_FLOWS_LISTED, Request, VipVerb};
 pub use response::{
-    ChangeView, Envelope, FlowsView, RealsView, ReloadView, Response, ServicesView, VipsView,
+    ChangeView, Envelope, FlowsView, RealsView, ReloadView, Response, SavedState, SavedView,
+    ServicesView, VipsView,
 };
 pub use text::{is_printable, printable};
 pub use timestamp::Timestamp;

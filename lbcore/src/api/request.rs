@@ -1,9 +1,9 @@
 //! Everything that can be asked of lbd over the control socket.
 
 use super::{Prefix, RealRef, ServiceRef};
-use crate::config::Admin;
+use crate::config::Keys;
 use crate::net::Protocol;
-use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
@@ -36,14 +36,66 @@ pub enum Request {
         /// Which.
         real: RealRef,
     },
-    /// Drain, enable, disable a real, or give it another weight.
+    /// A new service.
+    AddService {
+        /// All of it, its `name` and its reals included.
+        keys: Keys,
+        /// How it is done.
+        how: How,
+    },
+    /// Give a service other values.
+    SetService {
+        /// Which.
+        service: ServiceRef,
+        /// What becomes different.
+        keys: Keys,
+        /// How it is done.
+        how: How,
+    },
+    /// Take a service away.
+    RemoveService {
+        /// Which.
+        service: ServiceRef,
+        /// How it is done.
+        how: How,
+    },
+    /// A new real of a service.
+    AddReal {
+        /// Of which service.
+        service: ServiceRef,
+        /// All of it.
+        keys: Keys,
+        /// How it is done.
+        how: How,
+    },
+    /// Give a real other values: drain, enable, disable it, another weight.
     SetReal {
         /// Of which service.
         service: ServiceRef,
         /// Which.
         real: RealRef,
         /// What becomes different.
-        change: RealChange,
+        keys: Keys,
+        /// How it is done.
+        how: How,
+    },
+    /// Take a real away.
+    RemoveReal {
+        /// Of which service.
+        service: ServiceRef,
+        /// Which.
+        real: RealRef,
+        /// How it is done.
+        how: How,
+    },
+    /// Give one machine other values in every service it is a real of.
+    SetNode {
+        /// Its address.
+        address: IpAddr,
+        /// What becomes different.
+        keys: Keys,
+        /// How it is done.
+        how: How,
     },
     /// Who answers for the VIPs.
     Vips,
@@ -92,7 +144,14 @@ impl Request {
     /// it needs to be an administrator.
     pub fn changes(&self) -> bool {
         match self {
-            Request::SetReal { .. } | Request::Vip { .. } => true,
+            Request::AddService { how, .. }
+            | Request::SetService { how, .. }
+            | Request::RemoveService { how, .. }
+            | Request::AddReal { how, .. }
+            | Request::SetReal { how, .. }
+            | Request::RemoveReal { how, .. }
+            | Request::SetNode { how, .. } => !how.dry_run,
+            Request::Vip { .. } => true,
             Request::Doctor { client } => client.is_some(),
             Request::Reload { dry_run, .. } => !dry_run,
             Request::Status
@@ -107,7 +166,7 @@ impl Request {
         }
     }
 
-    /// A short name for logs: `set web rs1 admin=drain`.
+    /// A short name for logs: `real set web rs1 admin=drain`.
     pub fn verb(&self) -> String {
         match self {
             Request::Status => "status".into(),
@@ -115,11 +174,28 @@ impl Request {
             Request::Service { service } => format!("service {service}"),
             Request::Reals { service } => format!("reals {service}"),
             Request::Real { service, real } => format!("real {service} {real}"),
+            Request::AddService { keys, how } => {
+                format!("service add{}{how}", in_short(keys))
+            }
+            Request::SetService { service, keys, how } => {
+                format!("service set {service}{}{how}", in_short(keys))
+            }
+            Request::RemoveService { service, how } => format!("service remove {service}{how}"),
+            Request::AddReal { service, keys, how } => {
+                format!("real add {service}{}{how}", in_short(keys))
+            }
             Request::SetReal {
                 service,
                 real,
-                change,
-            } => format!("set {service} {real}{change}"),
+                keys,
+                how,
+            } => format!("real set {service} {real}{}{how}", in_short(keys)),
+            Request::RemoveReal { service, real, how } => {
+                format!("real remove {service} {real}{how}")
+            }
+            Request::SetNode { address, keys, how } => {
+                format!("node set {address}{}{how}", in_short(keys))
+            }
             Request::Vips => "vips".into(),
             Request::Vip { vip, verb } => format!("vip {verb} {vip}"),
             Request::Flows { .. } => "flows".into(),
@@ -144,33 +220,62 @@ impl Request {
     }
 }
 
-/// What becomes different about a real; what is `None` stays.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RealChange {
-    /// 0-256.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub weight: Option<u16>,
-    /// The operator's wish.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub admin: Option<Admin>,
+/// How a change is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct How {
+    /// Only what runs changes; the file stays as it is.
+    pub runtime: bool,
+    /// Flows of what is taken away do not linger: they are treated at once as after its death.
+    pub now: bool,
+    /// Also if this host listens on a VIP:port of it, or has no address but VIPs.
+    pub force: bool,
+    /// Say what would change, and change nothing.
+    pub dry_run: bool,
 }
 
-impl fmt::Display for RealChange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(admin) = self.admin {
-            let word = match admin {
-                Admin::Enabled => "enabled",
-                Admin::Drain => "drain",
-                Admin::Disabled => "disabled",
-            };
-            write!(f, " admin={word}")?;
-        }
-        if let Some(weight) = self.weight {
-            write!(f, " weight={weight}")?;
-        }
-        Ok(())
+impl How {
+    /// Each with its word, as it stands in a query.
+    pub(super) fn words(self) -> [(&'static str, bool); 4] {
+        let How {
+            runtime,
+            now,
+            force,
+            dry_run,
+        } = self;
+        [
+            ("runtime", runtime),
+            ("now", now),
+            ("force", force),
+            ("dry_run", dry_run),
+        ]
     }
+}
+
+impl fmt::Display for How {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = self.words();
+        let mut on = words.iter().filter(|(_, on)| *on);
+        on.try_for_each(|(word, _)| write!(f, " {word}"))
+    }
+}
+
+/// Keys for a log line: ` admin="drain" weight=null`. Of tables and lists only that they are
+/// there: a header of a check may be a secret.
+fn in_short(keys: &Keys) -> String {
+    /// A value is a word or an address; more of it would only make the line unreadable.
+    const MAX_VALUE: usize = 80;
+    let mut text = String::new();
+    for (key, value) in keys {
+        let value = match value {
+            Value::Object(_) => "{..}".to_owned(),
+            Value::Array(items) if items.iter().any(Value::is_object) => "[..]".to_owned(),
+            value => value.to_string(),
+        };
+        let short = &value[..value.floor_char_boundary(MAX_VALUE)];
+        let more = if short.len() < value.len() { ".." } else { "" };
+        text.push_str(&format!(" {key}={short}{more}"));
+    }
+    text
 }
 
 /// What to do about a VIP.

@@ -1,7 +1,8 @@
 //! Everything lbd answers.
 
 use super::{
-    API_VERSION, DoctorView, ExplainView, FlowView, RealView, ServiceView, StatusView, VipView,
+    API_VERSION, DoctorView, ExplainView, FlowView, Plan, RealView, ServiceView, StatusView,
+    VipView,
 };
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +20,7 @@ pub enum Response {
     Reals(RealsView),
     /// To `Real`.
     Real(Box<RealView>),
-    /// To `SetReal`.
+    /// To everything that changes services and reals.
     Changed(Box<ChangeView>),
     /// To `Vips`.
     Vips(VipsView),
@@ -51,19 +52,58 @@ pub struct RealsView {
     pub reals: Vec<RealView>,
 }
 
-/// What a change to a real has done; it is in force when this answer comes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// What a change has done; it is in force when this answer comes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ChangeView {
-    /// Name of the service.
-    pub service: String,
-    /// What is different now, in words; empty: it was so already.
+    /// Name of the service, where a single one was meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// What is different now, in words, old and new; empty: it was so already.
     pub changes: Vec<String>,
-    /// The published snapshot that carries it.
+    /// The configuration in force.
+    pub revision: u64,
+    /// The published snapshot.
     pub generation: u64,
+    /// Whether the configuration file has it.
+    pub saved: SavedView,
+    /// What it does to traffic.
+    pub plan: Plan,
+    /// How the files differ, as a unified diff; empty where they do not.
+    pub diff: String,
     /// What the operator should know: `"web has no other real that is up"`.
     pub warnings: Vec<String>,
-    /// The real as it is now.
-    pub real: RealView,
+    /// Nothing was changed: this is what would be.
+    pub dry_run: bool,
+    /// The real as it is now, where a single one was meant and is still there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub real: Option<Box<RealView>>,
+}
+
+/// Whether the configuration file has a change.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedView {
+    /// Whether it has.
+    pub state: SavedState,
+    /// The files that were written (with `dry_run`: that would be).
+    pub files: Vec<String>,
+    /// Why not, and what to do; only where the state is `no`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Whether the configuration file has a change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SavedState {
+    /// There was nothing to write.
+    #[default]
+    Unchanged,
+    /// It has.
+    Yes,
+    /// It was to stay as it is: this is drift, until the file changes the same key.
+    Runtime,
+    /// It could not be written: this is drift.
+    No,
 }
 
 /// VIPs and who answers for them.

@@ -4,10 +4,13 @@
 mod percent;
 mod query;
 
-use super::{ApiError, ErrorCode, RealChange, RealRef, Request, ServiceRef, VipVerb};
-use crate::config::Admin;
+use super::{ApiError, ErrorCode, How, RealRef, Request, ServiceRef, VipVerb};
+use crate::config::{Admin, Keys};
 use crate::net::Protocol;
-use query::{doctor_query, flow_query, read_doctor_query, read_events_query, read_flow_query};
+use query::{
+    doctor_query, flow_query, how_query, read_doctor_query, read_events_query, read_flow_query,
+    read_how_query,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
@@ -15,7 +18,7 @@ use std::net::{IpAddr, SocketAddr};
 /// A request on the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// `GET`, `POST`, `PATCH`.
+    /// `GET`, `POST`, `PATCH`, `DELETE`.
     pub method: &'static str,
     /// Path and query, percent-encoded.
     pub target: String,
@@ -24,14 +27,12 @@ pub struct Call {
 }
 
 /// Every path, for the answer to a wrong one.
-pub const PATHS: &str = "GET /v1/status, GET /v1/services, GET /v1/services/{service}, \
-    GET /v1/services/{service}/reals, GET|PATCH /v1/services/{service}/reals/{real}, \
-    POST /v1/services/{service}/reals/{real}/drain, GET /v1/vips, \
+pub const PATHS: &str = "GET /v1/status, GET|POST /v1/services, \
+    GET|PATCH|DELETE /v1/services/{service}, GET|POST /v1/services/{service}/reals, \
+    GET|PATCH|DELETE /v1/services/{service}/reals/{real}, \
+    POST /v1/services/{service}/reals/{real}/drain, PATCH /v1/nodes/{address}, GET /v1/vips, \
     POST /v1/vips/{vip}/take|release, GET /v1/flows, GET /v1/events[?follow], GET /v1/doctor, POST /v1/explain, \
     POST /v1/reload";
-
-/// The largest weight.
-const MAX_WEIGHT: u16 = 256;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -62,11 +63,26 @@ impl Call {
             Request::Service { service } => get(service_path(service)),
             Request::Reals { service } => get(service_path(service) + "/reals"),
             Request::Real { service, real } => get(real_path(service, real)),
+            Request::AddService { keys, how } => changing("POST", "/v1/services", *how, keys),
+            Request::SetService { service, keys, how } => {
+                changing("PATCH", &service_path(service), *how, keys)
+            }
+            Request::RemoveService { service, how } => removing(&service_path(service), *how),
+            Request::AddReal { service, keys, how } => {
+                let path = service_path(service) + "/reals";
+                changing("POST", &path, *how, keys)
+            }
             Request::SetReal {
                 service,
                 real,
-                change,
-            } => with_body("PATCH", real_path(service, real), change),
+                keys,
+                how,
+            } => changing("PATCH", &real_path(service, real), *how, keys),
+            Request::RemoveReal { service, real, how } => removing(&real_path(service, real), *how),
+            Request::SetNode { address, keys, how } => {
+                let address = percent::encode(&address.to_string());
+                changing("PATCH", &format!("/v1/nodes/{address}"), *how, keys)
+            }
             Request::Vips => get("/v1/vips".into()),
             Request::Vip { vip, verb } => Call {
                 method: "POST",
@@ -130,24 +146,49 @@ impl Call {
                 service: (*s).into(),
                 real: (*r).into(),
             }),
+            (["services"], "POST") => Ok(Request::AddService {
+                keys: keys(body)?,
+                how: read_how_query(query)?,
+            }),
+            (["services", s], "PATCH") => Ok(Request::SetService {
+                service: (*s).into(),
+                keys: keys(body)?,
+                how: read_how_query(query)?,
+            }),
+            (["services", s], "DELETE") => Ok(Request::RemoveService {
+                service: (*s).into(),
+                how: read_how_query(query)?,
+            }),
+            (["services", s, "reals"], "POST") => Ok(Request::AddReal {
+                service: (*s).into(),
+                keys: keys(body)?,
+                how: read_how_query(query)?,
+            }),
             (["services", s, "reals", r], "PATCH") => Ok(Request::SetReal {
                 service: (*s).into(),
                 real: (*r).into(),
-                change: checked(json(body)?)?,
+                keys: keys(body)?,
+                how: read_how_query(query)?,
+            }),
+            (["services", s, "reals", r], "DELETE") => Ok(Request::RemoveReal {
+                service: (*s).into(),
+                real: (*r).into(),
+                how: read_how_query(query)?,
             }),
             (["services", s, "reals", r, "drain"], "POST") => Ok(Request::SetReal {
                 service: (*s).into(),
                 real: (*r).into(),
-                change: RealChange {
-                    admin: Some(Admin::Drain),
-                    weight: None,
-                },
+                keys: Keys::from_iter([("admin".to_owned(), Admin::Drain.word().into())]),
+                how: read_how_query(query)?,
+            }),
+            (["nodes", address], "PATCH") => Ok(Request::SetNode {
+                address: an_address(address)?,
+                keys: keys(body)?,
+                how: read_how_query(query)?,
             }),
             (["vips"], "GET") => Ok(Request::Vips),
             (["vips", vip, verb], "POST") => Ok(Request::Vip {
-                vip: vip
-                    .parse::<IpAddr>()
-                    .map_err(|_| bad_request(format!("{vip:?} is not an IP address")))?,
+                vip: an_address(vip)?,
                 verb: verb.parse::<VipVerb>().map_err(|()| no_such_path(path))?,
             }),
             (["flows"], "GET") => Ok(Request::Flows {
@@ -179,9 +220,12 @@ impl Call {
                 };
                 Ok(Request::Reload { force, dry_run })
             }
-            (["status" | "services" | "vips" | "flows" | "events" | "doctor"], _)
-            | (["services", _] | ["services", _, "reals"], _) => Err(refuse("GET")),
-            (["services", _, "reals", _], _) => Err(refuse("GET and PATCH")),
+            (["status" | "vips" | "flows" | "events" | "doctor"], _) => Err(refuse("GET")),
+            (["services"] | ["services", _, "reals"], _) => Err(refuse("GET and POST")),
+            (["services", _] | ["services", _, "reals", _], _) => {
+                Err(refuse("GET, PATCH and DELETE"))
+            }
+            (["nodes", _], _) => Err(refuse("PATCH")),
             (["services", _, "reals", _, "drain"], _)
             | (["vips", _, "take" | "release"], _)
             | (["explain" | "reload"], _) => Err(refuse("POST")),
@@ -202,8 +246,20 @@ fn real_path(service: &ServiceRef, real: &RealRef) -> String {
     )
 }
 
+fn changing(method: &'static str, path: &str, how: How, keys: &Keys) -> Call {
+    with_body(method, format!("{path}{}", how_query(how)), keys)
+}
+
+fn removing(path: &str, how: How) -> Call {
+    Call {
+        method: "DELETE",
+        target: format!("{path}{}", how_query(how)),
+        body: Vec::new(),
+    }
+}
+
 fn with_body(method: &'static str, target: String, body: &impl Serialize) -> Call {
-    // The bodies here are structs of numbers and words: their serialization has no way to fail.
+    // The bodies here are maps of numbers and words: their serialization has no way to fail.
     let body = serde_json::to_vec(body).unwrap_or_default();
     Call {
         method,
@@ -217,22 +273,18 @@ fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
         .map_err(|e| bad_request(format!("the body is not as expected: {e}")))
 }
 
-fn checked(change: RealChange) -> Result<RealChange, ApiError> {
-    match change {
-        RealChange {
-            weight: Some(weight),
-            ..
-        } if weight > MAX_WEIGHT => Err(bad_request(format!(
-            "a weight is 0 to {MAX_WEIGHT}, not {weight}; nothing was changed"
-        ))),
-        RealChange {
-            weight: None,
-            admin: None,
-        } => Err(bad_request(
-            "nothing to change: give a weight or admin".into(),
-        )),
-        change => Ok(change),
+fn keys(body: &[u8]) -> Result<Keys, ApiError> {
+    let keys: Keys = json(body)?;
+    if keys.is_empty() {
+        let error = bad_request("nothing to change: the body names no key".into());
+        return Err(error.hint("name keys as in lbd.toml: {\"weight\": 5}"));
     }
+    Ok(keys)
+}
+
+fn an_address(text: &str) -> Result<IpAddr, ApiError> {
+    text.parse()
+        .map_err(|_| bad_request(format!("{text:?} is not an IP address")))
 }
 
 fn bad_request(message: String) -> ApiError {

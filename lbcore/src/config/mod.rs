@@ -5,6 +5,7 @@
 //! [`diff`] puts into words what a reload changes.
 
 mod diff;
+mod edit;
 mod error;
 mod faults;
 mod host;
@@ -14,6 +15,7 @@ mod offline;
 mod raw;
 mod render;
 mod salvage;
+mod sources;
 mod validate;
 mod value;
 mod words;
@@ -23,12 +25,14 @@ mod written;
 mod tests;
 
 pub use diff::{Change, Diff, diff};
+pub use edit::{Edit, Keys};
 pub use error::{ConfigError, Severity};
 pub use host::{HostFacts, HostFault, HostInterface, HostReason, Listener, check_host};
 pub use model::*;
 pub use offline::{OfflineReport, offline_check};
 pub use render::render;
 pub use salvage::state_dir_of_bad;
+pub use sources::{SourceFile, Sources};
 pub use validate::{MAX_BYTES, check, check_bytes, parse};
 
 /// A good file.

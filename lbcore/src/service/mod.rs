@@ -4,6 +4,7 @@
 mod compile;
 mod hold;
 mod judge;
+mod plan;
 mod ramp;
 mod registry;
 mod table;
@@ -11,6 +12,7 @@ mod weights;
 
 pub use compile::{Compiled, Inputs, RealInput, Rings, ServiceInput, compile};
 pub use judge::{Health, RealState, ServiceState, Serving, Way};
+pub use plan::{Fate, Plan, RealPlan, RealPlanChange, ServicePlan, ServicePlanChange};
 pub use ramp::ramping;
 pub use registry::{Exhausted, Registry};
 pub use table::{Dial, FlowFate, Interface, Member, Path, Real, Service, ServiceTable, WhyNot};

@@ -6,8 +6,8 @@ use crate::failure::Failure;
 use crate::output::{Context, say};
 use crate::render;
 use crate::render::real::{RealList, RealOf};
-use lbcore::api::{ChangeView, RealChange, RealView, RealsView, Request, ServiceRef, ServicesView};
-use lbcore::config::Admin;
+use lbcore::api::{ChangeView, How, RealView, RealsView, Request, ServiceRef, ServicesView};
+use lbcore::config::{Admin, Keys};
 use std::time::{Duration, Instant};
 
 /// How often a waiting drain looks again.
@@ -48,20 +48,14 @@ pub async fn run(command: RealCommand, context: &Context) -> Result<ExitCode, Fa
             weight,
             change,
         } => {
-            let wanted = RealChange {
-                weight: Some(weight),
-                admin: None,
-            };
-            set(context, &real, wanted, change).await
+            let keys = Keys::from_iter([("weight".to_owned(), weight.into())]);
+            set(context, &real, keys, change).await
         }
     }
 }
 
-fn wish(admin: Admin) -> RealChange {
-    RealChange {
-        admin: Some(admin),
-        weight: None,
-    }
+fn wish(admin: Admin) -> Keys {
+    Keys::from_iter([("admin".to_owned(), admin.word().into())])
 }
 
 async fn list(client: &Client, service: Option<&ServiceRef>) -> Result<RealList, Failure> {
@@ -94,51 +88,26 @@ async fn list(client: &Client, service: Option<&ServiceRef>) -> Result<RealList,
 async fn set(
     context: &Context,
     args: &RealArgs,
-    wanted: RealChange,
+    keys: Keys,
     change: ChangeArgs,
 ) -> Result<ExitCode, Failure> {
-    let RealArgs { service, real } = args;
-    let (service, real) = (service.clone(), real.clone());
-    if change.dry_run {
-        let now: RealView = context.client.ask(&Request::Real { service, real }).await?;
-        for line in would_change(&now, wanted) {
-            say(&format!("{}/{}: {line}", args.service, now.name));
-        }
-        return Ok(ExitCode::SUCCESS);
-    }
     let request = Request::SetReal {
-        service,
-        real,
-        change: wanted,
+        service: args.service.clone(),
+        real: args.real.clone(),
+        keys,
+        how: How {
+            dry_run: change.dry_run,
+            ..How::default()
+        },
     };
     let done: ChangeView = context.client.ask(&request).await?;
     for warning in &done.warnings {
         say(&format!("warning: {warning}"));
     }
-    context.print(&done, render::real::changed)
-}
-
-/// What `wanted` would change about a real, in words.
-fn would_change(now: &RealView, wanted: RealChange) -> Vec<String> {
-    let mut lines = Vec::new();
-    if let Some(weight) = wanted.weight.map(u32::from) {
-        lines.push(match weight == now.weight {
-            true => format!("the weight is {weight} already"),
-            false => format!("the weight would become {weight} (it is {})", now.weight),
-        });
+    if done.dry_run {
+        say("a dry run: nothing was changed");
     }
-    if let Some(admin) = wanted.admin {
-        let flows = render::human::count(now.flows);
-        lines.push(match admin {
-            admin if admin == now.admin => "it is so already".into(),
-            Admin::Enabled => "it would take part again, as its checks allow".into(),
-            Admin::Drain => format!("it would get no new flows; its {flows} flows would finish"),
-            Admin::Disabled => {
-                format!("it would be treated as dead; its {flows} flows would be moved or ended")
-            }
-        });
-    }
-    lines
+    context.print(&done, render::change::changed)
 }
 
 /// Waits until the real has no flows left, telling on stderr how it goes.

@@ -1,6 +1,7 @@
 //! Views as people see them. Everything printed goes through [`Page`], which is where text from
 //! elsewhere loses what could move a cursor.
 
+pub mod change;
 pub mod doctor;
 pub mod events;
 pub mod explain;

@@ -3,7 +3,7 @@
 use super::page::{Field, Page, numbers, words};
 use super::words as say;
 use super::{human, status::traffic};
-use lbcore::api::{ChangeView, HandshakesView, RealView, TransitionView};
+use lbcore::api::{HandshakesView, RealView, TransitionView};
 use serde::Serialize;
 
 /// Reals, each with the name of its service.
@@ -168,17 +168,4 @@ fn flows(view: &RealView) -> String {
         human::count(view.active_flows),
         human::count(view.new_flows)
     )
-}
-
-/// Draws what a change has done.
-pub fn changed(view: &ChangeView, page: &mut Page) {
-    if view.changes.is_empty() {
-        page.line(&format!(
-            "{}/{}: it was so already",
-            view.service, view.real.name
-        ));
-    }
-    for change in &view.changes {
-        page.line(&format!("{}/{}: {change}", view.service, view.real.name));
-    }
 }

@@ -427,20 +427,18 @@ fn explain_tells_the_verdict_first() {
 
 #[test]
 fn changes_are_told() {
-    let real = fixture().services[0].reals[2].clone();
     let change = |changes: &[&str]| ChangeView {
-        service: "web".into(),
+        service: Some("web".into()),
         changes: changes.iter().map(ToString::to_string).collect(),
         generation: 42,
-        warnings: vec![],
-        real: real.clone(),
+        ..ChangeView::default()
     };
     let mut text = drawn(
-        &change(&["draining: 12 flows finish"]),
+        &change(&["web/rs3: admin: enabled -> drain"]),
         look(),
-        real::changed,
+        change::changed,
     );
-    text.push_str(&drawn(&change(&[]), look(), real::changed));
+    text.push_str(&drawn(&change(&[]), look(), change::changed));
     let reload = |changes: &[&str], dry_run| ReloadView {
         revision: 8,
         generation: 43,

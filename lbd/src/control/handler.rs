@@ -172,7 +172,7 @@ pub fn refusal(error: ApiError) -> Response<Lines> {
         // RFC 9110, 15.5.6 wants the header; the words say which fits this path.
         response
             .headers_mut()
-            .insert(ALLOW, HeaderValue::from_static("GET, POST, PATCH"));
+            .insert(ALLOW, HeaderValue::from_static("GET, POST, PATCH, DELETE"));
     }
     response
 }

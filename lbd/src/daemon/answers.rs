@@ -6,11 +6,11 @@ use super::reload::Refused;
 use crate::control::{Ask, Peer};
 use crate::sys::clock;
 use lbcore::api::{
-    ApiError, ChangeView, ErrorCode, Happening, RealChange, RealRef, RealView, RealsView,
-    ReloadView, Request, Response, ServiceRef, ServiceView, ServicesView, TransitionView, VipVerb,
-    VipsView,
+    ApiError, ChangeView, ErrorCode, Happening, How, RealRef, RealView, RealsView, ReloadView,
+    Request, Response, SavedState, SavedView, ServiceRef, ServiceView, ServicesView,
+    TransitionView, VipVerb, VipsView,
 };
-use lbcore::config;
+use lbcore::config::{self, Keys};
 use lbcore::vip::Hold;
 use std::net::IpAddr;
 
@@ -73,8 +73,18 @@ impl Reconciler {
             Request::SetReal {
                 service,
                 real,
-                change,
-            } => self.set_real(&service, &real, change, peer).await?,
+                keys,
+                how,
+            } => {
+                let change = RealChange::of(keys)?;
+                self.set_real(&service, &real, change, how, peer).await?
+            }
+            Request::AddService { .. }
+            | Request::SetService { .. }
+            | Request::RemoveService { .. }
+            | Request::AddReal { .. }
+            | Request::RemoveReal { .. }
+            | Request::SetNode { .. } => return Err(not_by_command()),
             Request::Vips => Response::Vips(VipsView {
                 vips: self.vip_views(),
             }),
@@ -147,6 +157,7 @@ impl Reconciler {
         service: &ServiceRef,
         real: &RealRef,
         change: RealChange,
+        how: How,
         peer: &Peer,
     ) -> Result<Response, ApiError> {
         let config = self.find_config(service)?;
@@ -161,9 +172,12 @@ impl Reconciler {
         let (name, place) = (config.name.clone(), found.place());
         let called = RealRef(found.name.clone());
         let (admin, weight) = (found.admin, found.weight);
+        let all = self.world.overrides.reals.get(&name);
+        let mut held = all
+            .and_then(|reals| reals.get(&place))
+            .copied()
+            .unwrap_or_default();
         let mut changes = Vec::new();
-        let reals = self.world.overrides.reals.entry(name.clone()).or_default();
-        let held = reals.entry(place).or_default();
         if let Some(wish) = change.admin {
             let before = held.admin.map_or(admin, |c| c.running);
             if before != wish {
@@ -184,31 +198,43 @@ impl Reconciler {
                 file: weight,
             });
         }
-        if held.is_empty() {
-            reals.remove(&place);
-        }
-        let enabled = change.admin == Some(config::Admin::Enabled);
+        let enabled = change.admin == Some(config::Admin::Enabled) && !how.dry_run;
         if enabled && self.world.pardon(&name, place, clock::now()) {
             changes.push("no longer held down".to_owned());
         }
-        self.world
-            .overrides
-            .reals
-            .retain(|_, reals| !reals.is_empty());
-        if !changes.is_empty() {
+        for change in &mut changes {
+            *change = format!("{name}/{}: {change}", called.0);
+        }
+        if !changes.is_empty() && !how.dry_run {
+            let all = &mut self.world.overrides.reals;
+            let reals = all.entry(name.clone()).or_default();
+            match held.is_empty() {
+                true => reals.remove(&place),
+                false => reals.insert(place, held),
+            };
+            all.retain(|_, reals| !reals.is_empty());
             self.save_overrides();
             for change in &changes {
-                self.note_change(peer, format!("{name}/{} {change}", called.0));
+                self.note_change(peer, change.clone());
             }
             self.refresh().await;
         }
         let real = pick(self.find(service)?, &called)?;
         Ok(Response::Changed(Box::new(ChangeView {
-            service: name,
+            service: Some(name),
+            saved: SavedView {
+                state: match changes.is_empty() {
+                    true => SavedState::Unchanged,
+                    false => SavedState::Runtime,
+                },
+                ..SavedView::default()
+            },
             changes,
+            revision: self.revision,
             generation: self.generation,
-            warnings: Vec::new(),
-            real,
+            dry_run: how.dry_run,
+            real: Some(Box::new(real)),
+            ..ChangeView::default()
         })))
     }
 
@@ -260,6 +286,37 @@ fn which<'a>(
         let meant: Vec<&str> = meant.into_iter().map(|at| names[at]).collect();
         ApiError::which_real(wanted, service, &meant)
     })
+}
+
+/// What of a real can be changed while lbd runs; what is `None` stays.
+#[derive(Clone, Copy, Default)]
+struct RealChange {
+    weight: Option<u16>,
+    admin: Option<config::Admin>,
+}
+
+impl RealChange {
+    fn of(keys: Keys) -> Result<Self, ApiError> {
+        let wrong =
+            |e: serde_json::Error| ApiError::new(ErrorCode::BadRequest, format!("no value: {e}"));
+        let mut change = RealChange::default();
+        for (key, value) in keys {
+            match key.as_str() {
+                "weight" => change.weight = Some(serde_json::from_value(value).map_err(wrong)?),
+                "admin" => change.admin = Some(serde_json::from_value(value).map_err(wrong)?),
+                _ => return Err(not_by_command()),
+            }
+        }
+        Ok(change)
+    }
+}
+
+fn not_by_command() -> ApiError {
+    ApiError::new(
+        ErrorCode::BadRequest,
+        "this cannot be changed while lbd runs; nothing was changed",
+    )
+    .hint("write it into the configuration file, then: lbctl reload")
 }
 
 fn refusal(refused: Refused) -> ApiError {

@@ -1,7 +1,7 @@
 //! What stands behind the `?` of a target.
 
 use super::{bad_request, percent};
-use crate::api::{ApiError, FlowFilter};
+use crate::api::{ApiError, FlowFilter, How};
 use std::net::IpAddr;
 
 pub(super) fn flow_query(filter: &FlowFilter) -> String {
@@ -49,6 +49,41 @@ pub(super) fn read_flow_query(query: &str) -> Result<FlowFilter, ApiError> {
         }
     }
     Ok(filter)
+}
+
+pub(super) fn how_query(how: How) -> String {
+    let words = how.words();
+    let on: Vec<&str> = words
+        .iter()
+        .filter(|(_, on)| *on)
+        .map(|(w, _)| *w)
+        .collect();
+    match on.is_empty() {
+        true => String::new(),
+        false => format!("?{}", on.join("&")),
+    }
+}
+
+pub(super) fn read_how_query(query: &str) -> Result<How, ApiError> {
+    let mut how = How::default();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (word, value) = pair.split_once('=').unwrap_or((pair, "true"));
+        let on = value
+            .parse()
+            .map_err(|_| bad_request(format!("{word} is true or false, not {value:?}")))?;
+        match word {
+            "runtime" => how.runtime = on,
+            "now" => how.now = on,
+            "force" => how.force = on,
+            "dry_run" => how.dry_run = on,
+            _ => {
+                let known = How::default().words().map(|(word, _)| word).join(", ");
+                return Err(bad_request(format!("a change knows no {word:?}"))
+                    .hint(format!("it knows {known}")));
+            }
+        }
+    }
+    Ok(how)
 }
 
 pub(super) fn doctor_query(client: Option<IpAddr>) -> String {

@@ -20,18 +20,69 @@ fn real() -> impl Strategy<Value = RealRef> {
     ".{1,20}".prop_map(RealRef)
 }
 
-fn change() -> impl Strategy<Value = RealChange> {
-    let admin = prop_oneof![
-        Just(Admin::Enabled),
-        Just(Admin::Drain),
-        Just(Admin::Disabled)
+fn value() -> impl Strategy<Value = serde_json::Value> {
+    use serde_json::{Value, json};
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        ".{0,10}".prop_map(Value::from),
     ];
-    (
-        proptest::option::of(0..=MAX_WEIGHT),
-        proptest::option::of(admin),
-    )
-        .prop_map(|(weight, admin)| RealChange { weight, admin })
-        .prop_filter("says something", |change| *change != RealChange::default())
+    leaf.prop_recursive(3, 12, 4, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(|items| json!(items)),
+            proptest::collection::btree_map(".{0,8}", inner, 0..4).prop_map(|map| json!(map)),
+        ]
+    })
+}
+
+fn keys() -> impl Strategy<Value = Keys> {
+    proptest::collection::btree_map(".{1,10}", value(), 1..5)
+        .prop_map(|keys| keys.into_iter().collect())
+}
+
+fn how() -> impl Strategy<Value = How> {
+    any::<[bool; 4]>().prop_map(|[runtime, now, force, dry_run]| How {
+        runtime,
+        now,
+        force,
+        dry_run,
+    })
+}
+
+fn a_change() -> impl Strategy<Value = Request> {
+    prop_oneof![
+        (keys(), how()).prop_map(|(keys, how)| Request::AddService { keys, how }),
+        (service(), keys(), how()).prop_map(|(service, keys, how)| Request::SetService {
+            service,
+            keys,
+            how
+        }),
+        (service(), how()).prop_map(|(service, how)| Request::RemoveService { service, how }),
+        (service(), keys(), how()).prop_map(|(service, keys, how)| Request::AddReal {
+            service,
+            keys,
+            how
+        }),
+        (service(), real(), keys(), how()).prop_map(|(service, real, keys, how)| {
+            Request::SetReal {
+                service,
+                real,
+                keys,
+                how,
+            }
+        }),
+        (service(), real(), how()).prop_map(|(service, real, how)| Request::RemoveReal {
+            service,
+            real,
+            how
+        }),
+        (any::<IpAddr>(), keys(), how()).prop_map(|(address, keys, how)| Request::SetNode {
+            address,
+            keys,
+            how
+        }),
+    ]
 }
 
 fn filter() -> impl Strategy<Value = FlowFilter> {
@@ -64,11 +115,7 @@ fn request() -> impl Strategy<Value = Request> {
         service().prop_map(|service| Request::Service { service }),
         service().prop_map(|service| Request::Reals { service }),
         (service(), real()).prop_map(|(service, real)| Request::Real { service, real }),
-        (service(), real(), change()).prop_map(|(service, real, change)| Request::SetReal {
-            service,
-            real,
-            change
-        }),
+        a_change(),
         Just(Request::Vips),
         (any::<IpAddr>(), verb).prop_map(|(vip, verb)| Request::Vip { vip, verb }),
         filter().prop_map(|filter| Request::Flows { filter }),
@@ -93,8 +140,8 @@ proptest! {
 
     #[test]
     fn t60b_nothing_from_the_wire_panics(
-        method in "GET|POST|PATCH|PUT|[A-Z]{0,8}",
-        target in "(/v1/(status|services|vips|flows|explain|reload))?[ -~%/?&=]{0,40}",
+        method in "GET|POST|PATCH|DELETE|PUT|[A-Z]{0,8}",
+        target in "(/v1/(status|services|nodes|vips|flows|explain|reload))?[ -~%/?&=]{0,40}",
         body in proptest::collection::vec(any::<u8>(), 0..60),
     ) {
         let _ = Call::read(&method, &target, &body);
@@ -127,11 +174,11 @@ fn wrong_calls_are_told_what_is_wrong() {
             "knows GET, not POST",
         ),
         (
-            "DELETE",
+            "PUT",
             "/v1/services/a/reals/b",
             "",
             ErrorCode::MethodNotAllowed,
-            "GET and PATCH",
+            "GET, PATCH and DELETE",
         ),
         (
             "GET",
@@ -169,25 +216,39 @@ fn wrong_calls_are_told_what_is_wrong() {
             "nothing to change",
         ),
         (
-            "PATCH",
-            "/v1/services/a/reals/b",
-            r#"{"weight":257}"#,
+            "POST",
+            "/v1/services",
+            "[1]",
             ErrorCode::BadRequest,
-            "0 to 256, not 257",
+            "not as expected",
+        ),
+        (
+            "DELETE",
+            "/v1/services/a?now&later",
+            "",
+            ErrorCode::BadRequest,
+            "knows no \"later\"",
         ),
         (
             "PATCH",
-            "/v1/services/a/reals/b",
-            r#"{"wieght":2}"#,
+            "/v1/services/a?dry_run=maybe",
+            "{\"mode\":1}",
             ErrorCode::BadRequest,
-            "wieght",
+            "true or false",
         ),
         (
             "PATCH",
-            "/v1/services/a/reals/b",
-            r#"{"admin":"off"}"#,
+            "/v1/nodes/web",
+            "{\"admin\":\"drain\"}",
             ErrorCode::BadRequest,
-            "off",
+            "not an IP address",
+        ),
+        (
+            "GET",
+            "/v1/nodes/192.0.2.21",
+            "",
+            ErrorCode::MethodNotAllowed,
+            "knows PATCH",
         ),
         (
             "POST",
@@ -251,5 +312,58 @@ fn curl_needs_no_body_to_reload() {
             force: false,
             dry_run: false
         })
+    );
+}
+
+#[test]
+fn curl_drains_and_says_how() {
+    let read = Call::read(
+        "POST",
+        "/v1/services/web/reals/rs1/drain?dry_run=true&runtime",
+        b"",
+    );
+    let keys = Keys::from_iter([("admin".to_owned(), "drain".into())]);
+    let how = How {
+        runtime: true,
+        dry_run: true,
+        ..How::default()
+    };
+    let wanted = Request::SetReal {
+        service: "web".into(),
+        real: "rs1".into(),
+        keys,
+        how,
+    };
+    assert!(!wanted.changes(), "a dry run needs no administrator");
+    assert_eq!(
+        wanted.verb(),
+        "real set web rs1 admin=\"drain\" runtime dry_run"
+    );
+    assert_eq!(read, Ok(wanted));
+}
+
+#[test]
+fn a_verb_is_short_and_tells_no_secret() {
+    let keys = serde_json::json!({
+        "check": [{"type": "http", "headers": {"Authorization": "secret"}}],
+        "description": "long ".repeat(100),
+        "port": [80, 443],
+        "proxy": {"retries": 3},
+    });
+    let serde_json::Value::Object(keys) = keys else {
+        panic!("an object");
+    };
+    let verb = Request::AddService {
+        keys,
+        how: How::default(),
+    }
+    .verb();
+    assert!(
+        verb.contains(" check=[..]") && !verb.contains("secret"),
+        "{verb}"
+    );
+    assert!(
+        verb.contains(" port=[80,443]") && verb.len() < 200,
+        "{verb}"
     );
 }

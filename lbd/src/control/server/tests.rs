@@ -3,8 +3,7 @@
 
 use super::*;
 use crate::control::{EventStream, Following};
-use lbcore::api::{Request, Response, ServicesView};
-use lbcore::config::Admin;
+use lbcore::api::{How, Request, Response, ServicesView};
 use std::os::unix::fs::symlink;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::JoinHandle;
@@ -102,13 +101,15 @@ async fn requests_reach_the_daemon_and_answers_come_back() {
     let Some(Request::SetReal {
         service,
         real,
-        change,
+        keys,
+        how,
     }) = heard.recv().await
     else {
         panic!("no change was asked");
     };
     assert_eq!((service, real), ("web".into(), "192.0.2.21".into()));
-    assert_eq!((change.admin, change.weight), (Some(Admin::Drain), None));
+    assert_eq!((keys.len(), &keys["admin"]), (1, &"drain".into()));
+    assert_eq!(how, How::default());
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use super::super::reload;
 use super::*;
 use crate::control::Peer;
 use crate::live::event::{NeighborNews, Reach};
-use lbcore::api::{RealChange, RealRef, Request, Response, ServiceRef, VipVerb};
+use lbcore::api::{How, RealRef, Request, Response, ServiceRef, VipVerb};
 use lbcore::flow::FlowTable;
 use lbcore::load::Weightiness::Active;
 use lbcore::service::ServiceTable;
@@ -225,10 +225,8 @@ async fn a_command_outlives_reloads_until_the_file_changes_that_key() {
     let request = Request::SetReal {
         service: ServiceRef::Name("web".to_owned()),
         real: RealRef("rs1".to_owned()),
-        change: RealChange {
-            weight: Some(7),
-            ..RealChange::default()
-        },
+        keys: [("weight".to_owned(), 7.into())].into_iter().collect(),
+        how: How::default(),
     };
     let answer = rig.ask(request).await;
     assert!(matches!(answer, Response::Changed(_)));
@@ -280,14 +278,11 @@ fn told(rig: &mut Rig) -> Vec<String> {
 #[tokio::test]
 async fn what_happens_is_told_and_a_real_keeps_its_history() {
     let mut rig = Rig::new(&web(&[1, 2])).await;
-    let drain = RealChange {
-        admin: Some(lbcore::config::Admin::Drain),
-        weight: None,
-    };
     let set = Request::SetReal {
         service: ServiceRef::from("web"),
         real: RealRef::from("rs1"),
-        change: drain,
+        keys: [("admin".to_owned(), "drain".into())].into_iter().collect(),
+        how: How::default(),
     };
     rig.ask(set).await;
     rig.me.hear(Event::Restored { kind: "nft" });
@@ -300,7 +295,7 @@ async fn what_happens_is_told_and_a_real_keeps_its_history() {
         "real web/rs1 new -> checking",
         "real web/rs2 new -> checking",
         "service web new -> down",
-        "change by uid 0 (pid 1): web/rs1 admin: enabled -> drain",
+        "change by uid 0 (pid 1): web/rs1: admin: enabled -> drain",
         "real web/rs1 checking -> draining",
         "host nft of lbd removed by somebody, put back",
         "reload by SIGHUP refused, nothing was changed, revision 1",
