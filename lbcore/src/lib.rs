@@ -9,7 +9,7 @@
 //! | floor | rooms |
 //! |---|---|
 //! | 0 | [`id`], [`time`], [`load`], [`net`] |
-//! | 1 | [`flow`], [`sched`], [`session`], [`health`], [`vip`], [`proxyproto`] |
+//! | 1 | [`flow`], [`sched`], [`session`], [`health`], [`vip`], [`proxyproto`], [`capture`] |
 //! | 2 | [`config`], [`import`] |
 //! | 3 | [`service`] |
 //! | 4 | [`director`], [`api`] |
@@ -20,6 +20,7 @@ pub mod load;
 pub mod net;
 pub mod time;
 
+pub mod capture;
 pub mod flow;
 pub mod health;
 pub mod proxyproto;
