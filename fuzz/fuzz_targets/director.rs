@@ -6,7 +6,7 @@
 #[path = "../../lbcore/benches/rig/mod.rs"]
 mod rig;
 
-use lbcore::director::{Done, DropReason};
+use lbcore::director::{DropReason, Verdict};
 use libfuzzer_sys::fuzz_target;
 use rig::{Rig, frame};
 use std::cell::RefCell;
@@ -46,14 +46,14 @@ fn one(rig: &mut Rig, frame: &[u8]) {
     let passed = |rig: &Rig| rig.counters.interface(0).passed.get();
     let (drops_before, passed_before) = (drops(rig), passed(rig));
     let mut sent = frame.to_vec();
-    let done = rig.packet(&mut sent);
+    let verdict = rig.packet(&mut sent);
     let counted = (drops(rig) - drops_before, passed(rig) - passed_before);
-    match done {
-        Done::Forward { .. } => {
+    match verdict {
+        Verdict::Forward(_) => {
             assert_eq!(counted, (0, 0));
             assert_eq!(sent[12..], frame[12..]);
         }
-        Done::Pass => assert_eq!((counted, &sent[..]), ((0, 1), frame)),
-        Done::Dropped => assert_eq!((counted, &sent[..]), ((1, 0), frame)),
+        Verdict::Pass => assert_eq!((counted, &sent[..]), ((0, 1), frame)),
+        Verdict::Drop(_) => assert_eq!((counted, &sent[..]), ((1, 0), frame)),
     }
 }

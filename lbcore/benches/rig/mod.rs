@@ -2,7 +2,7 @@
 //! that counts allocations.
 
 use lbcore::config;
-use lbcore::director::{Counters, Cursors, Done, View, commit, decide};
+use lbcore::director::{Counters, Cursors, Verdict, View, commit, decide};
 use lbcore::flow::FlowTable;
 use lbcore::load::Loads;
 use lbcore::net::{FrameMeta, HashKey, MacAddr};
@@ -155,7 +155,7 @@ impl Rig {
 
     /// Decides about one frame and carries it out.
     #[inline]
-    pub fn packet(&mut self, frame: &mut [u8]) -> Done {
+    pub fn packet(&mut self, frame: &mut [u8]) -> Verdict {
         let meta = FrameMeta {
             ifindex: IFINDEX,
             ..FrameMeta::default()
@@ -168,8 +168,8 @@ impl Rig {
             flood: false,
         };
         let decision = decide(frame, &meta, &view, NOW);
-        let done = black_box(commit(&decision, frame, &view, &self.counters, 0, NOW));
+        let verdict = black_box(commit(&decision, frame, &view, &self.counters, 0, NOW));
         self.cursors.placed(&decision, &self.table);
-        done
+        verdict
     }
 }

@@ -8,20 +8,6 @@ use crate::net::{FlowHash, FlowKey, rewrite};
 use crate::service::{FlowFate, Service, ServiceTable};
 use crate::time::Tick;
 
-/// What became of a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Done {
-    /// Rewritten; to be sent out of this interface.
-    Forward {
-        /// Kernel index.
-        ifindex: u32,
-    },
-    /// Left to the host.
-    Pass,
-    /// Counted under its reason.
-    Dropped,
-}
-
 /// The flow table as one commit writes it.
 struct Writer<'a> {
     table: &'a ServiceTable,
@@ -31,7 +17,8 @@ struct Writer<'a> {
     now: Tick,
 }
 
-/// Carries out `decision` on `frame`, which it was made about.
+/// Carries out `decision` on `frame`, which it was made about, and says what became of it: a frame
+/// that is forwarded is rewritten, and to be sent; any other is counted, and as it was.
 ///
 /// `slot` is the place of the interface the frame came in by. The view may have changed since the
 /// decision in one way only: other workers and expiry write the same flow table. What they did is
@@ -44,7 +31,7 @@ pub fn commit(
     counters: &Counters,
     slot: usize,
     now: Tick,
-) -> Done {
+) -> Verdict {
     let writer = Writer {
         table: view.table,
         flows: view.flows,
@@ -61,20 +48,16 @@ pub fn commit(
     match verdict {
         Verdict::Pass => {
             counters.interface(slot).passed.add(1);
-            Done::Pass
         }
         Verdict::Drop(reason) => {
             counters.drops(reason).add(1);
-            Done::Dropped
         }
         Verdict::Forward(chosen) => {
             rewrite::direct_route(frame, chosen.path.src, chosen.path.dst);
             tally(decision, chosen, view.table, counters);
-            Done::Forward {
-                ifindex: chosen.path.ifindex,
-            }
         }
     }
+    verdict
 }
 
 #[inline]

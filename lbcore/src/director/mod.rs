@@ -11,7 +11,7 @@ mod decide;
 mod flood;
 mod verdict;
 
-pub use commit::{Done, commit};
+pub use commit::commit;
 pub use connect::{Caller, Connect, Unconnected, connect};
 pub use counters::{Count, Counters, Handshakes, InterfaceTally, MAX_INTERFACES, Tally};
 pub use decide::{Chosen, Cursors, Decision, Memory, Met, View, decide, decide_subject};

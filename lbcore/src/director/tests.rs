@@ -47,7 +47,7 @@ impl Bench {
         self.table = self.world.table();
     }
 
-    fn run(&mut self, frame: &mut [u8]) -> (Decision, Done) {
+    fn run(&mut self, frame: &mut [u8]) -> (Decision, Verdict) {
         let meta = FrameMeta {
             ifindex: IFINDEX,
             ..FrameMeta::default()
@@ -72,8 +72,8 @@ impl Bench {
         let before = frame.clone();
         let (_, done) = self.run(&mut frame);
         match done {
-            Done::Forward { ifindex } => {
-                assert_eq!(ifindex, IFINDEX);
+            Verdict::Forward(chosen) => {
+                assert_eq!(chosen.path.ifindex, IFINDEX);
                 assert_eq!(frame[6..12], OWN_MAC.octets());
                 assert_eq!(frame[12..], before[12..], "only the two MACs change");
                 let mac = MacAddr::new(frame[0], frame[1], frame[2], frame[3], frame[4], frame[5]);
@@ -90,7 +90,7 @@ impl Bench {
                         .id,
                 )
             }
-            Done::Pass | Done::Dropped => {
+            Verdict::Pass | Verdict::Drop(_) => {
                 assert_eq!(
                     frame, before,
                     "a frame that is not forwarded is not changed"
@@ -382,7 +382,7 @@ fn t48_frames_for_other_machines_are_passed() {
     for dst in [[2, 0, 0, 0, 0, 9], [0xff; 6], [1, 0, 0x5e, 0, 0, 1]] {
         let mut frame = tcp_frame(1000, "S");
         frame[..6].copy_from_slice(&dst);
-        assert_eq!(bench.run(&mut frame).1, Done::Pass);
+        assert_eq!(bench.run(&mut frame).1, Verdict::Pass);
     }
     assert!(bench.flows.is_empty());
 }
@@ -392,7 +392,7 @@ fn a_frame_never_goes_back_to_its_sender_or_to_us() {
     let mut bench = Bench::new(World::web("", &[1]));
     let mut frame = tcp_frame(1000, "S");
     frame[6..12].copy_from_slice(&World::mac(21).octets());
-    assert_eq!(bench.run(&mut frame).1, Done::Dropped);
+    assert_eq!(bench.run(&mut frame).1, Verdict::Drop(DropReason::Loop));
     bench.world.ways.insert(
         "rs1".into(),
         Way::Known {
@@ -411,10 +411,10 @@ fn t3_other_ports_and_addresses_are_passed() {
     let mut bench = Bench::new(World::web("", &[1]));
     let mut frame = tcp_frame(1000, "S");
     frame[36..38].copy_from_slice(&444u16.to_be_bytes());
-    assert_eq!(bench.run(&mut frame).1, Done::Pass);
+    assert_eq!(bench.run(&mut frame).1, Verdict::Pass);
     let mut frame = tcp_frame(1000, "S");
     frame[33] = 11;
-    assert_eq!(bench.run(&mut frame).1, Done::Pass);
+    assert_eq!(bench.run(&mut frame).1, Verdict::Pass);
 }
 
 #[test]
@@ -422,10 +422,11 @@ fn a_fragment_for_a_vip_is_dropped_by_its_own_reason_and_elsewhere_passed() {
     let mut bench = Bench::new(World::web("", &[1]));
     let mut frame = tcp_frame(1000, "S");
     frame[20..22].copy_from_slice(&0x2000u16.to_be_bytes());
-    assert_eq!(bench.run(&mut frame.clone()).1, Done::Dropped);
+    let fragment = Verdict::Drop(DropReason::Fragment);
+    assert_eq!(bench.run(&mut frame.clone()).1, fragment);
     assert_eq!(bench.drops(DropReason::Fragment), 1);
     frame[33] = 11;
-    assert_eq!(bench.run(&mut frame).1, Done::Pass);
+    assert_eq!(bench.run(&mut frame).1, Verdict::Pass);
 }
 
 #[test]
@@ -477,7 +478,7 @@ fn received_is_sent_passed_and_dropped_exactly() {
         let mut frame = tcp_frame(port, ["S", "A", "FA", "R"][usize::from(port) % 4]);
         let at = usize::from(port) % frame.len();
         frame[at] ^= 0x55;
-        if let Done::Forward { .. } = bench.run(&mut frame).1 {
+        if let Verdict::Forward(_) = bench.run(&mut frame).1 {
             sent += 1;
         }
     }

@@ -4,7 +4,7 @@ use crate::io::{Disposition, FrameHandler};
 use crate::live::{Live, WorkerShared};
 use crate::sys::clock;
 use arc_swap::{ArcSwap, Cache};
-use lbcore::director::{Cursors, Done, DropReason, Flood, View, commit, decide};
+use lbcore::director::{Cursors, DropReason, Flood, Verdict, View, commit, decide};
 use lbcore::net::FrameMeta;
 use lbcore::service::ServiceTable;
 use lbcore::time::Tick;
@@ -81,7 +81,7 @@ impl FrameHandler for Packets {
             flood: self.flood.is_on(),
         };
         let decision = decide(frame, meta, &view, self.now);
-        let done = commit(
+        let verdict = commit(
             &decision,
             frame,
             &view,
@@ -93,9 +93,11 @@ impl FrameHandler for Packets {
             self.cursors.placed(&decision, &self.current);
             self.flood.began();
         }
-        match done {
-            Done::Forward { ifindex } => Disposition::Forward { ifindex },
-            Done::Pass | Done::Dropped => Disposition::Release,
+        match verdict {
+            Verdict::Forward(chosen) => Disposition::Forward {
+                ifindex: chosen.path.ifindex,
+            },
+            Verdict::Pass | Verdict::Drop(_) => Disposition::Release,
         }
     }
 
