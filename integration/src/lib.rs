@@ -14,13 +14,14 @@
 //! | [`doctor`] | what `lbctl doctor` says |
 //! | [`long_flows`], [`storm`], [`crowd`] | thousands of flows that must not break; that end in every way; that take up room |
 //! | [`transfer`], [`pattern`], [`fnv`] | bytes both ways at once; a stream of bytes known by their place; a hash of one |
-//! | [`frames`], [`wire`], [`load`], [`tally`] | frames built byte by byte; a raw socket; a steady rate; exact counting |
+//! | [`frames`], [`wire`], [`load`], [`tally`], [`capture`] | frames built byte by byte; a raw socket; a steady rate; exact counting; capture files |
 //! | [`stage`] | a network with real servers and lbd, ready |
 //! | [`wait`] | conditions with a deadline |
 //!
 //! Nothing here uses code of lbd or lbctl: they are judged from outside.
 
 pub mod behind;
+pub mod capture;
 pub mod client;
 pub mod conf;
 pub mod crowd;

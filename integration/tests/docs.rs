@@ -21,6 +21,7 @@ const OTHERS: &[&str] = &[
     "systemctl",
     "systemd-sysusers",
     "systemd-tmpfiles",
+    "tcpdump",
 ];
 
 /// Names of others that look like keys or metrics of ours.
@@ -237,6 +238,7 @@ fn command_lines_are_understood() {
                     let expected: &[i32] = match rest[0] {
                         "config" => &[0, 1],
                         "import" => &[0],
+                        "replay" => &[1],
                         "completion" => &[0],
                         _ => &[5],
                     };

@@ -13,6 +13,7 @@
 //! | 2 | [`config`], [`import`] |
 //! | 3 | [`service`] |
 //! | 4 | [`director`], [`api`] |
+//! | 5 | [`trace`] |
 #![forbid(unsafe_code)]
 
 pub mod id;
@@ -35,3 +36,5 @@ pub mod service;
 
 pub mod api;
 pub mod director;
+
+pub mod trace;

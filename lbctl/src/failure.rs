@@ -1,6 +1,7 @@
 //! How a command fails: words on stderr, and an exit code scripts can rely on.
 
 use lbcore::api::{ApiError, printable};
+use lbcore::capture::CaptureError;
 use lbcore::import::kubernetes::ImportError;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -58,6 +59,17 @@ pub enum Failure {
         /// Why.
         source: io::Error,
     },
+    /// A capture that cannot be read, or not further.
+    #[error("{}: {source}", file.display())]
+    Capture {
+        /// Which file.
+        file: PathBuf,
+        /// Why.
+        source: CaptureError,
+    },
+    /// Nothing can be replayed.
+    #[error("{0}")]
+    Replay(String),
     /// Nothing was imported.
     #[error("{source}; nothing was imported")]
     NotImported {
@@ -91,6 +103,8 @@ impl Failure {
             Failure::StillDraining { .. } => 7,
             Failure::DrainEnded { .. } => 4,
             Failure::Unreadable { .. }
+            | Failure::Capture { .. }
+            | Failure::Replay(_)
             | Failure::NotImported { .. }
             | Failure::NoService
             | Failure::Output(_)
@@ -109,6 +123,18 @@ impl Failure {
                       an lbd with another run_dir: --socket PATH or LBCTL_SOCKET"
                     .into(),
             }),
+            Failure::Capture {
+                source: CaptureError::Link(_),
+                ..
+            } => Some("capture on lbd's own interface: tcpdump -i eth0 -w FILE".into()),
+            Failure::Capture {
+                source: CaptureError::Unknown,
+                ..
+            } => Some("make one by: tcpdump -i eth0 -w FILE".into()),
+            Failure::Capture {
+                source: CaptureError::Damaged { .. },
+                ..
+            } => Some("what stands before that was replayed; copy or capture it again".into()),
             Failure::NotImported { hint, .. } => Some((*hint).into()),
             Failure::NoService => Some("what stands above says why; see: --services, --vip".into()),
             Failure::BadAnswer { .. } => {

@@ -94,6 +94,23 @@ impl Context {
         write(&page.into_text())
     }
 
+    /// Prints one line of a stream that is made here: JSON on a line of its own for programs.
+    ///
+    /// # Errors
+    /// Only if stdout cannot be written.
+    pub fn print_streamed<T: Serialize>(
+        &self,
+        view: &T,
+        draw: fn(&T, &mut Page),
+    ) -> Result<(), Failure> {
+        if self.format == Format::Json {
+            return write(&json::line(view).map_err(|e| Failure::Output(e.into()))?);
+        }
+        let mut page = Page::new(self.look());
+        draw(view, &mut page);
+        write(&page.into_text())
+    }
+
     /// Fetches and prints, once or as often as `--watch` says. While watching, a failure is shown
     /// and lbd is asked again: it may just be restarting.
     ///

@@ -47,6 +47,7 @@ fn obedient() -> FakeLbd {
             Request::Vip { .. } => Response::Vip(VipsView { vips: status.vips }),
             Request::Flows { .. } => Response::Flows(FlowsView {
                 flows: vec![],
+                matched: 5,
                 truncated: true,
             }),
             Request::Events { .. } => {
@@ -54,6 +55,12 @@ fn obedient() -> FakeLbd {
             }
             Request::Explain { .. } => {
                 return Err(ApiError::new(ErrorCode::Conflict, "not today"));
+            }
+            Request::Trace { .. } => {
+                return Err(ApiError::new(
+                    ErrorCode::Unavailable,
+                    "4 traces run already",
+                ));
             }
             Request::Doctor { .. } => Response::Doctor(Box::default()),
             Request::Reload { dry_run, .. } => Response::Reload(ReloadView {
@@ -123,6 +130,56 @@ fn events_are_lines_for_people_and_for_programs() {
         [false, false, true, true].map(follow).as_slice()
     );
     obedient().lbctl("events -f").assert().code(1);
+}
+
+/// A trace as lbd sends it: how it begins, a dropped packet, and what it left out.
+const TRACE: &str = concat!(
+    r#"{"api_version":"v1","at":"2025-11-21T07:31:05.250Z","event":"begin","count":5,"#,
+    r#""for_ms":90000,"sample":1,"rate":1}"#,
+    "\n",
+    r#"{"api_version":"v1","at":"2025-11-21T07:31:05.251Z","event":"packet","interface":"eth0","#,
+    r#""protocol":"tcp","client":"198.51.100.7:40000","vip":"192.0.2.10:443","icmp_error":false,"#,
+    r#""flags":"SYN","length":74,"packets":1,"service":"web","flow":"miss","flow_state":null,"#,
+    r#""verdict":"drop","drop_reason":"no_real","reason":"odd \u202e reason","real":null,"#,
+    r#""mac":null,"out":null}"#,
+    "\n",
+    r#"{"api_version":"v1","at":"2025-11-21T07:31:06.250Z","event":"end","why":"time","matched":9,"#,
+    r#""shown":1,"sampled_out":0,"over_rate":8,"queue_full":0,"late":0}"#,
+    "\n"
+);
+
+#[test]
+fn a_trace_says_how_it_begins_and_what_it_left_out() {
+    let answer = |body: String| {
+        FakeLbd::raw(move |_| {
+            let length = body.len();
+            format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}")
+        })
+    };
+    let lbd = answer(TRACE.to_owned());
+    let people = lbd.lbctl("trace --count 5").assert().success();
+    assert_eq!(
+        text(&people.get_output().stdout),
+        "07:31:05.251 tcp 198.51.100.7:40000 > 192.0.2.10:443 SYN 74 B web miss: drop no_real \
+         (odd \\u{202e} reason)\n"
+    );
+    assert_eq!(
+        text(&people.get_output().stderr),
+        "tracing until 5 lines or 1m 30s; Ctrl-C ends it\n\
+         1 of 9 shown: time is up; not shown: 8 over --rate\n"
+    );
+    let programs = lbd.lbctl("trace -o json").assert().success();
+    assert_eq!(text(&programs.get_output().stdout), TRACE);
+    // A stream without its last line was cut off.
+    let cut = TRACE
+        .lines()
+        .take(2)
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let output = answer(cut).lbctl("trace").assert().code(5);
+    let said = text(&output.get_output().stderr);
+    assert!(said.contains("ended the stream"), "{said}");
+    obedient().lbctl("trace").assert().code(1);
 }
 
 #[test]

@@ -80,7 +80,7 @@ pub enum Happening {
         uid: u32,
         /// The process that asked.
         pid: i32,
-        /// What is different: `"web/rs1 admin: enabled -> drain"`.
+        /// What is different: `"web/rs1: admin: enabled -> drain"`.
         change: String,
     },
     /// Somebody removed a rule of ours from the host; it was put back.
@@ -91,6 +91,55 @@ pub enum Happening {
     /// A kind this version does not know.
     #[serde(other)]
     Unknown,
+}
+
+/// Every kind of event, as [`Happening::kind`] says it.
+pub const EVENT_KINDS: [&str; 7] = [
+    "start", "real", "service", "vip", "reload", "change", "restored",
+];
+
+impl Happening {
+    /// Its kind: what stands as `event` in JSON.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Happening::Start { .. } => "start",
+            Happening::Real { .. } => "real",
+            Happening::Service { .. } => "service",
+            Happening::Vip { .. } => "vip",
+            Happening::Reload { .. } => "reload",
+            Happening::Change { .. } => "change",
+            Happening::Restored { .. } => "restored",
+            Happening::Unknown => "unknown",
+        }
+    }
+
+    /// The service it is about; a change by command names it in front.
+    pub fn service(&self) -> Option<&str> {
+        match self {
+            Happening::Real { service, .. } | Happening::Service { service, .. } => Some(service),
+            Happening::Change { change, .. } => Some(changed(change)?.0),
+            _ => None,
+        }
+    }
+
+    /// The real it is about.
+    pub fn real(&self) -> Option<&str> {
+        match self {
+            Happening::Real { real, .. } => Some(real),
+            Happening::Change { change, .. } => changed(change)?.1,
+            _ => None,
+        }
+    }
+}
+
+/// The service, and the real, that a change begins with: `web: ...` or `web/rs1: ...`.
+fn changed(change: &str) -> Option<(&str, Option<&str>)> {
+    let (subject, _) = change.split_once(": ")?;
+    match subject.split_once('/') {
+        _ if subject.contains(' ') => None,
+        Some((service, real)) => Some((service, Some(real))),
+        None => Some((subject, None)),
+    }
 }
 
 /// Another state of a real, and why.
@@ -204,6 +253,37 @@ mod tests {
             r#"{"seq":7,"at":"2025-11-21T07:31:05.250Z","event":"real","service":"web","real":"rs1","from":"up","to":"down","reason":"connection refused"}"#
         );
         assert_eq!(serde_json::from_str::<EventView>(&line).unwrap(), event);
+    }
+
+    #[test]
+    fn an_event_is_told_by_its_kind_its_service_and_its_real() {
+        let change = Happening::Change {
+            uid: 0,
+            pid: 1,
+            change: "web/rs1: admin: enabled -> drain".into(),
+        };
+        let vip = Happening::Change {
+            uid: 0,
+            pid: 1,
+            change: "vip 192.0.2.10: take".into(),
+        };
+        let scheduler = Happening::Change {
+            uid: 0,
+            pid: 1,
+            change: "web: scheduler: rr -> sh".into(),
+        };
+        let restored = Happening::Restored { kind: "nft".into() };
+        for (what, service, real) in [
+            (change, Some("web"), Some("rs1")),
+            (scheduler, Some("web"), None),
+            (vip, None, None),
+            (restored, None, None),
+        ] {
+            assert_eq!((what.service(), what.real()), (service, real));
+            assert!(EVENT_KINDS.contains(&what.kind()));
+            let json = serde_json::to_value(&what).unwrap();
+            assert_eq!(json["event"], what.kind());
+        }
     }
 
     #[test]

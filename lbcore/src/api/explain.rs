@@ -5,8 +5,8 @@ use crate::net::Protocol;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 
-/// The answer to `explain`: what the director would do with the first packet of a flow, step by
-/// step, and why it would not choose the others.
+/// The answer to `explain`: what the director would do with a packet, step by step, and why it would
+/// not choose the others.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExplainView {
     /// The protocol asked about.
@@ -15,16 +15,29 @@ pub struct ExplainView {
     pub client: SocketAddr,
     /// The VIP and port asked about.
     pub vip: SocketAddr,
+    /// The packet asked about, or that was supposed: the next one of a known flow, else the first
+    /// of a new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packet: Option<PacketKind>,
     /// The service that answers there.
     pub service: Option<String>,
+    /// Where no service answers: those that come near, and what differs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub near: Vec<NearView>,
     /// Its scheduler.
     pub scheduler: Option<String>,
     /// What the flow table knows.
     pub flow: FlowFound,
+    /// What it remembers of the flow, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry: Option<EntryView>,
     /// The flow's hash, 16 hex digits; `None` without a service.
     pub hash: Option<String>,
     /// The Maglev ring slot the hash falls on.
     pub ring_slot: Option<u32>,
+    /// The real that slot belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ring_real: Option<String>,
     /// Every real of the service, in file order.
     pub candidates: Vec<CandidateView>,
     /// Name of the chosen real.
@@ -47,6 +60,55 @@ pub struct ExplainView {
     pub steps: Vec<String>,
 }
 
+/// A kind of packet: the director treats the first of a flow and one out of nowhere differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PacketKind {
+    /// TCP, opens a connection.
+    Syn,
+    /// TCP, in the middle of one.
+    Ack,
+    /// UDP.
+    Datagram,
+}
+
+impl PacketKind {
+    /// In a sentence: `a SYN`.
+    pub fn words(self) -> &'static str {
+        match self {
+            PacketKind::Syn => "a SYN",
+            PacketKind::Ack => "an ACK",
+            PacketKind::Datagram => "a datagram",
+        }
+    }
+}
+
+/// A service that does not answer where a packet goes, but nearly.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NearView {
+    /// Its name.
+    pub service: String,
+    /// `VIP:PORT/PROTO`.
+    pub endpoint: String,
+    /// What differs: `"another port"`.
+    pub why_not: String,
+}
+
+/// What the flow table remembers of a flow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryView {
+    /// Name of its real.
+    pub real: Option<String>,
+    /// Its state: `established`.
+    pub state: String,
+    /// Milliseconds since it began; `None`: it has just made room.
+    pub age_ms: Option<u64>,
+    /// Milliseconds since its last packet.
+    pub idle_ms: u64,
+    /// Milliseconds until it is forgotten, if nothing comes; 0: it is over.
+    pub expires_ms: u64,
+}
+
 /// What the flow table knows of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -60,6 +122,18 @@ pub enum FlowFound {
     Miss,
     /// Flows of this service are not remembered, or no service answers there.
     NotTracked,
+}
+
+impl FlowFound {
+    /// The word in tables.
+    pub fn word(self) -> &'static str {
+        match self {
+            FlowFound::Hit => "hit",
+            FlowFound::HitRedecided => "anew",
+            FlowFound::Miss => "miss",
+            FlowFound::NotTracked => "-",
+        }
+    }
 }
 
 /// What becomes of a packet.
@@ -79,6 +153,15 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Every verdict.
+    pub const ALL: [Verdict; 5] = [
+        Verdict::Forward,
+        Verdict::Proxy,
+        Verdict::Refuse,
+        Verdict::Pass,
+        Verdict::Drop,
+    ];
+
     /// The word in JSON and in tables.
     pub fn word(self) -> &'static str {
         match self {

@@ -12,22 +12,29 @@ mod response;
 pub mod route;
 mod text;
 mod timestamp;
+mod trace;
 mod view;
 
 pub use crate::net::Prefix;
 pub use crate::service::{Fate, Plan, RealPlan, RealPlanChange, ServicePlan, ServicePlanChange};
 pub use doctor::{CheckDone, Checked, DoctorView, FindingView, Severity};
 pub use error::{ApiError, ErrorBody, ErrorCode};
-pub use event::{EventView, Happening, StateChange, TransitionView};
-pub use explain::{CandidateView, ExplainView, FlowFound, Verdict};
+pub use event::{EVENT_KINDS, EventView, Happening, StateChange, TransitionView};
+pub use explain::{
+    CandidateView, EntryView, ExplainView, FlowFound, NearView, PacketKind, Verdict,
+};
 pub use name::{RealRef, ServiceRef};
-pub use request::{FlowFilter, How, MAX_FLOWS_LISTED, Request, VipVerb};
+pub use request::{FLOW_STATES, FlowFilter, How, MAX_FLOWS_LISTED, Request, VipVerb};
 pub use response::{
     ChangeView, Envelope, FlowsView, RealsView, ReloadView, Response, SavedState, SavedView,
     ServicesView, VipsView,
 };
 pub use text::{is_printable, printable};
 pub use timestamp::Timestamp;
+pub use trace::{
+    ConnectionView, MAX_TRACE_COUNT, MAX_TRACE_MS, MAX_TRACE_RATE, PacketView, ShareView,
+    SummaryView, TraceAsk, TraceBounds, TraceEnd, TraceFilter, TraceLine, TraceView,
+};
 pub use view::{
     CheckView, DialView, DriftView, EngineView, FlowView, FramesView, HandshakesView,
     InterfaceView, LastReload, ProxyView, RealState, RealView, ServiceState, ServiceView,

@@ -1,6 +1,7 @@
 //! Services and reals as people name them.
 
 use crate::net::{Addr, Protocol, ServiceKey};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -48,6 +49,20 @@ impl From<&str> for ServiceRef {
     }
 }
 
+impl Serialize for ServiceRef {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ServiceRef {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(ServiceRef::from(
+            String::deserialize(deserializer)?.as_str(),
+        ))
+    }
+}
+
 impl fmt::Display for ServiceRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -59,7 +74,7 @@ impl fmt::Display for ServiceRef {
 
 /// A real as people name it: its name in the service, its address, or its address with the port its
 /// traffic goes to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RealRef(pub String);
 
 impl RealRef {

@@ -1,6 +1,6 @@
 //! Everything that can be asked of lbd over the control socket.
 
-use super::{Prefix, RealRef, ServiceRef};
+use super::{PacketKind, Prefix, RealRef, ServiceRef, TraceAsk};
 use crate::config::Keys;
 use crate::net::Protocol;
 use serde_json::Value;
@@ -11,6 +11,24 @@ use std::str::FromStr;
 /// The most flows one listing carries: about 2 MiB of JSON, so that an answer stays bounded
 /// however full the table is.
 pub const MAX_FLOWS_LISTED: usize = 10_000;
+
+/// Every word for the state of a flow: those of the flow table, and those of proxied connections.
+pub const FLOW_STATES: [&str; 14] = [
+    "syn_recv",
+    "syn_reset",
+    "established",
+    "fin_wait",
+    "time_wait",
+    "close",
+    "adopted",
+    "udp_new",
+    "udp",
+    "proxy_header",
+    "waiting",
+    "connecting",
+    "closing",
+    "new",
+];
 
 /// One question or wish.
 #[derive(Clone, Debug, PartialEq)]
@@ -119,6 +137,13 @@ pub enum Request {
         client: SocketAddr,
         /// What it is addressed to.
         vip: SocketAddr,
+        /// Which; `None`: the next of a known flow, else the first of a new one.
+        packet: Option<PacketKind>,
+    },
+    /// Live packets and connections, a line each.
+    Trace {
+        /// Which, and how many.
+        ask: TraceAsk,
     },
     /// What happened lately.
     Events {
@@ -162,7 +187,8 @@ impl Request {
             | Request::Vips
             | Request::Flows { .. }
             | Request::Events { .. }
-            | Request::Explain { .. } => false,
+            | Request::Explain { .. }
+            | Request::Trace { .. } => false,
         }
     }
 
@@ -204,9 +230,11 @@ impl Request {
                 protocol,
                 client,
                 vip,
+                ..
             } => {
                 format!("explain {protocol} {client} {vip}")
             }
+            Request::Trace { .. } => "trace".into(),
             Request::Doctor { client: None } => "doctor".into(),
             Request::Doctor {
                 client: Some(client),
@@ -317,6 +345,10 @@ pub struct FlowFilter {
     pub real: Option<RealRef>,
     /// From these clients.
     pub client: Option<Prefix>,
+    /// Of this transport.
+    pub protocol: Option<Protocol>,
+    /// In this state, by its word.
+    pub state: Option<String>,
     /// At most this many; `None` and anything larger mean [`MAX_FLOWS_LISTED`].
     pub limit: Option<usize>,
 }

@@ -116,8 +116,13 @@ pub struct VipsView {
 /// Remembered flows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FlowsView {
-    /// Those that fit the filter, at most as many as its limit.
+    /// Those that fit the filter, at most as many as its limit; by service in file order, real,
+    /// and client.
     pub flows: Vec<FlowView>,
+    /// How many flows of direct routing fit, listed or not; proxied connections are not counted
+    /// further than they are listed.
+    #[serde(default)]
+    pub matched: u64,
     /// Whether more would have fitted.
     pub truncated: bool,
 }

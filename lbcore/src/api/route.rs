@@ -4,7 +4,9 @@
 mod percent;
 mod query;
 
-use super::{ApiError, ErrorCode, How, RealRef, Request, ServiceRef, VipVerb};
+use super::{
+    ApiError, ErrorCode, How, PacketKind, RealRef, Request, ServiceRef, TraceAsk, VipVerb,
+};
 use crate::config::{Admin, Keys};
 use crate::net::Protocol;
 use query::{
@@ -32,7 +34,7 @@ pub const PATHS: &str = "GET /v1/status, GET|POST /v1/services, \
     GET|PATCH|DELETE /v1/services/{service}/reals/{real}, \
     POST /v1/services/{service}/reals/{real}/drain, PATCH /v1/nodes/{address}, GET /v1/vips, \
     POST /v1/vips/{vip}/take|release, GET /v1/flows, GET /v1/events[?follow], GET /v1/doctor, POST /v1/explain, \
-    POST /v1/reload";
+    POST /v1/trace, POST /v1/reload";
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -40,6 +42,8 @@ struct ExplainBody {
     protocol: Protocol,
     client: SocketAddr,
     vip: SocketAddr,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    packet: Option<PacketKind>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -99,14 +103,17 @@ impl Call {
                 protocol,
                 client,
                 vip,
+                packet,
             } => {
                 let body = ExplainBody {
                     protocol,
                     client,
                     vip,
+                    packet,
                 };
                 with_body("POST", "/v1/explain".into(), &body)
             }
+            Request::Trace { ask } => with_body("POST", "/v1/trace".into(), ask),
             &Request::Reload { force, dry_run } => {
                 with_body("POST", "/v1/reload".into(), &ReloadBody { force, dry_run })
             }
@@ -205,12 +212,31 @@ impl Call {
                     protocol,
                     client,
                     vip,
+                    packet,
                 } = json(body)?;
+                let fits = match packet {
+                    None => true,
+                    Some(PacketKind::Datagram) => protocol == Protocol::Udp,
+                    Some(PacketKind::Syn | PacketKind::Ack) => protocol == Protocol::Tcp,
+                };
+                if !fits {
+                    return Err(bad_request(format!("{protocol} has no such packet")));
+                }
                 Ok(Request::Explain {
                     protocol,
                     client,
                     vip,
+                    packet,
                 })
+            }
+            (["trace"], "POST") => {
+                let ask: TraceAsk = if body.is_empty() {
+                    TraceAsk::default()
+                } else {
+                    json(body)?
+                };
+                ask.check().map_err(bad_request)?;
+                Ok(Request::Trace { ask })
             }
             (["reload"], "POST") => {
                 let ReloadBody { force, dry_run } = if body.is_empty() {
@@ -228,7 +254,7 @@ impl Call {
             (["nodes", _], _) => Err(refuse("PATCH")),
             (["services", _, "reals", _, "drain"], _)
             | (["vips", _, "take" | "release"], _)
-            | (["explain" | "reload"], _) => Err(refuse("POST")),
+            | (["explain" | "trace" | "reload"], _) => Err(refuse("POST")),
             _ => Err(no_such_path(path)),
         }
     }

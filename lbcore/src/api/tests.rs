@@ -46,3 +46,12 @@ fn an_error_is_a_document_too() {
         error
     );
 }
+
+#[test]
+fn every_state_of_a_flow_can_be_asked_for() {
+    use crate::flow::Entry;
+    // The state stands in bits 32 to 35.
+    for state in (0..16).filter_map(|n| Some(Entry::from_word(n << 32)?.state)) {
+        assert!(FLOW_STATES.contains(&state.word()), "{state:?}");
+    }
+}

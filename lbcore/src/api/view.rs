@@ -323,6 +323,12 @@ pub struct FlowView {
     pub state: String,
     /// Milliseconds since its last packet, as coarse as the table keeps it.
     pub idle_ms: u64,
+    /// Milliseconds until it is forgotten, or ended, if nothing comes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_ms: Option<u64>,
+    /// Milliseconds since it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age_ms: Option<u64>,
     /// Where its real was dialled; this and what follows mode tproxy only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<SocketAddr>,
@@ -332,7 +338,4 @@ pub struct FlowView {
     /// Payload on its way to the client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes_out: Option<u64>,
-    /// Milliseconds since it began.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub age_ms: Option<u64>,
 }

@@ -49,6 +49,11 @@ impl Timeouts {
         }
     }
 
+    /// Milliseconds until a flow is forgotten, if nothing comes.
+    pub fn left(&self, entry: &Entry, now: Tick) -> u64 {
+        self.of(entry.state).saturating_sub(entry.idle_ms(now))
+    }
+
     /// Whether a flow has been silent for too long.
     #[inline]
     pub fn expired(&self, entry: &Entry, now: Tick) -> bool {

@@ -66,6 +66,8 @@ pub enum Transport {
 pub struct Fault {
     /// Who the frame is for; zero when not even that is there.
     pub dst_mac: MacAddr,
+    /// The IP source where it could be read, for people.
+    pub source: Option<Addr>,
     /// The IP destination where it could be read: a fault in a frame that is not for a VIP is no
     /// business of ours.
     pub destination: Option<Addr>,
@@ -96,6 +98,7 @@ pub fn parse(frame: &[u8], meta: &FrameMeta) -> Result<Packet, Fault> {
     let Some(ethernet) = EthernetPacket::new(frame) else {
         return Err(Fault {
             dst_mac: MacAddr::zero(),
+            source: None,
             destination: None,
             reason: Reason::Malformed("Ethernet header cut short"),
         });
@@ -110,11 +113,15 @@ pub fn parse(frame: &[u8], meta: &FrameMeta) -> Result<Packet, Fault> {
             wire_bytes: size.wire_bytes,
             segments: size.segments,
         }),
-        Err(reason) => Err(Fault {
-            dst_mac,
-            destination: destination(ethertype, bytes),
-            reason,
-        }),
+        Err(reason) => {
+            let [source, destination] = addresses(ethertype, bytes);
+            Err(Fault {
+                dst_mac,
+                source,
+                destination,
+                reason,
+            })
+        }
     }
 }
 
@@ -190,13 +197,15 @@ fn subject(
     }
 }
 
-/// The IP destination of a faulty packet, at its fixed place.
+/// The IP source and destination of a faulty packet, at their fixed places.
 #[cold]
-fn destination(ethertype: EtherType, bytes: &[u8]) -> Option<Addr> {
+fn addresses(ethertype: EtherType, bytes: &[u8]) -> [Option<Addr>; 2] {
+    let v4 = |at: usize| Some(Addr::v4(*bytes.get(at..)?.first_chunk()?));
+    let v6 = |at: usize| Some(Addr::v6(*bytes.get(at..)?.first_chunk()?));
     match ethertype {
-        EtherTypes::Ipv4 => Some(Addr::v4(*bytes.get(16..)?.first_chunk()?)),
-        EtherTypes::Ipv6 => Some(Addr::v6(*bytes.get(24..)?.first_chunk()?)),
-        _ => None,
+        EtherTypes::Ipv4 => [v4(12), v4(16)],
+        EtherTypes::Ipv6 => [v6(8), v6(24)],
+        _ => [None, None],
     }
 }
 

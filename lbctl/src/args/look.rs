@@ -2,7 +2,8 @@
 
 use super::value::{protocol, real, service};
 use clap::Args;
-use lbcore::api::{Prefix, RealRef, ServiceRef};
+use clap::builder::PossibleValuesParser;
+use lbcore::api::{EVENT_KINDS, FLOW_STATES, Prefix, RealRef, ServiceRef};
 use lbcore::net::Protocol;
 use std::net::SocketAddr;
 
@@ -17,6 +18,12 @@ pub struct FlowsArgs {
     /// Only from this client, or from this network
     #[arg(long, value_name = "IP[/N]")]
     pub client: Option<Prefix>,
+    /// Only tcp, or only udp
+    #[arg(long, value_parser = protocol)]
+    pub protocol: Option<Protocol>,
+    /// Only in this state
+    #[arg(long, value_parser = PossibleValuesParser::new(FLOW_STATES), hide_possible_values = true)]
+    pub state: Option<String>,
     /// At most this many; lbd itself stops at 10000
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub limit: usize,
@@ -27,6 +34,15 @@ pub struct EventsArgs {
     /// Go on with what happens from now on, until interrupted (so does -w)
     #[arg(short, long)]
     pub follow: bool,
+    /// Only of this service (name, or VIP:PORT/PROTO)
+    #[arg(long, value_parser = service)]
+    pub service: Option<ServiceRef>,
+    /// Only of this real, by its name
+    #[arg(long, value_name = "NAME")]
+    pub real: Option<String>,
+    /// Only of this kind; may be given again
+    #[arg(long, value_name = "KIND", value_parser = PossibleValuesParser::new(EVENT_KINDS))]
+    pub kind: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -40,4 +56,11 @@ pub struct ExplainArgs {
     /// What it is addressed to: IP:PORT or [IPv6]:PORT
     #[arg(value_name = "VIP:PORT")]
     pub vip: SocketAddr,
+    /// The packet opens a connection
+    #[arg(long, conflicts_with = "ack")]
+    pub syn: bool,
+    /// The packet is in the middle of one (without either: the next one of a known flow, else the
+    /// first of a new one)
+    #[arg(long)]
+    pub ack: bool,
 }

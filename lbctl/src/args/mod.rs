@@ -6,6 +6,7 @@ mod judge;
 mod look;
 mod real;
 mod service;
+mod trace;
 mod value;
 mod vip;
 
@@ -15,6 +16,7 @@ pub use judge::{DoctorArgs, HealthArgs};
 pub use look::{EventsArgs, ExplainArgs, FlowsArgs};
 pub use real::{RealArgs, RealCommand};
 pub use service::ServiceCommand;
+pub use trace::{ReplayArgs, TraceArgs};
 pub use vip::VipCommand;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -98,6 +100,10 @@ pub enum Command {
     Events(EventsArgs),
     /// What lbd would do with a packet, step by step, and why; nothing is sent or changed
     Explain(ExplainArgs),
+    /// What lbd does with live packets and proxied connections, a line each; it ends by itself
+    Trace(TraceArgs),
+    /// What lbd would do with the packets of a capture file; works without lbd
+    Replay(Box<ReplayArgs>),
     /// Look for what is wrong with this host, the network and the reals; exit code 1 if something is
     Doctor(DoctorArgs),
     /// Read the configuration file again; returns when it is in force, or says what is wrong
@@ -188,6 +194,14 @@ mod tests {
             "lbctl import kubernetes - --interface a\"b",
             "lbctl explain icmp 1.2.3.4:1 2.3.4.5:2",
             "lbctl explain tcp 1.2.3.4 2.3.4.5:2",
+            "lbctl explain tcp 1.2.3.4:1 2.3.4.5:2 --syn --ack",
+            "lbctl flows --state open",
+            "lbctl trace --verdict vanish",
+            "lbctl trace --sample 1/0",
+            "lbctl trace --for soon",
+            "lbctl replay",
+            "lbctl replay a.pcap --mac 02",
+            "lbctl replay a.pcap --count 3 --summary",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

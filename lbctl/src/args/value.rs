@@ -1,9 +1,9 @@
 //! Single values of the command line.
 
-use lbcore::api::{RealRef, ServiceRef};
+use lbcore::api::{RealRef, ServiceRef, Verdict};
 use lbcore::health::kubernetes::ServiceName;
 use lbcore::import::kubernetes::WantedMode;
-use lbcore::net::Protocol;
+use lbcore::net::{MacAddr, Protocol};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -29,6 +29,35 @@ pub fn protocol(text: &str) -> Result<Protocol, String> {
         "udp" => Ok(Protocol::Udp),
         _ => Err("lbd knows tcp and udp".into()),
     }
+}
+
+pub fn verdict(text: &str) -> Result<Verdict, String> {
+    let mut all = Verdict::ALL.into_iter();
+    all.find(|verdict| verdict.word() == text).ok_or_else(|| {
+        let all: Vec<&str> = Verdict::ALL.iter().map(|verdict| verdict.word()).collect();
+        format!("one of {}", all.join(", "))
+    })
+}
+
+/// lbd knows the words, and says them.
+pub fn drop_reason_or_result(text: &str) -> Result<String, String> {
+    match text.is_empty() {
+        true => Err("such as no_real".into()),
+        false => Ok(text.to_owned()),
+    }
+}
+
+/// `1/N`, or only `N`.
+pub fn sample(text: &str) -> Result<u32, String> {
+    let number = text.strip_prefix("1/").unwrap_or(text).parse();
+    match number {
+        Ok(0) | Err(_) => Err("such as 1/100: one of a hundred".into()),
+        Ok(number) => Ok(number),
+    }
+}
+
+pub fn mac(text: &str) -> Result<MacAddr, String> {
+    text.parse().map_err(|_| "such as 02:00:00:00:00:01".into())
 }
 
 pub fn interface(text: &str) -> Result<String, String> {

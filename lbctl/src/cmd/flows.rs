@@ -13,6 +13,8 @@ pub async fn run(args: FlowsArgs, context: &Context) -> Result<ExitCode, Failure
         service,
         real,
         client,
+        protocol,
+        state,
         limit,
     } = args;
     let request = Request::Flows {
@@ -20,15 +22,21 @@ pub async fn run(args: FlowsArgs, context: &Context) -> Result<ExitCode, Failure
             service,
             real,
             client,
+            protocol,
+            state,
             limit: Some(limit),
         },
     };
     let fetch = async |client: &Client| {
         let view: FlowsView = client.ask(&request).await?;
         if view.truncated {
+            let shown = view.flows.len() as u64;
+            let all = match view.matched > shown {
+                true => format!("of {} flows", view.matched),
+                false => "and there are more".to_owned(),
+            };
             say(&format!(
-                "more flows than these {}: narrow it down, or --limit N (at most {MAX_FLOWS_LISTED})",
-                view.flows.len()
+                "{shown} {all}: narrow it down, or --limit N (at most {MAX_FLOWS_LISTED})"
             ));
         }
         Ok(view)

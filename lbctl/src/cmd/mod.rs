@@ -10,8 +10,10 @@ mod health;
 mod import;
 mod real;
 mod reload;
+mod replay;
 mod service;
 mod status;
+mod trace;
 mod vip;
 
 use crate::args::{Cli, Command};
@@ -36,6 +38,8 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Flows(args) => block_on(flows::run(args, &Context::new(global))),
         Command::Events(args) => block_on(events::run(args, &Context::new(global))),
         Command::Explain(args) => block_on(explain::run(args, &Context::new(global))),
+        Command::Trace(args) => block_on(trace::run(args, &Context::new(global))),
+        Command::Replay(args) => replay::run(*args, global),
         Command::Doctor(args) => block_on(doctor::run(args, &Context::new(global))),
         Command::Reload(args) => block_on(reload::run(args, &Context::new(global))),
         Command::Health(args) => block_on(health::run(args, &Context::new(global))),

@@ -20,9 +20,9 @@ pub fn list(view: &FlowsView, page: &mut Page) {
     }
     columns.push(words("STATE"));
     if proxied {
-        columns.extend([numbers("IN"), numbers("OUT"), numbers("AGE")]);
+        columns.extend([numbers("IN"), numbers("OUT")]);
     }
-    columns.push(numbers("IDLE"));
+    columns.extend([numbers("AGE"), numbers("IDLE"), numbers("EXPIRES")]);
     let rows = view.flows.iter().map(|flow| row(flow, proxied));
     page.table(&columns, rows.collect::<Vec<_>>());
 }
@@ -45,9 +45,12 @@ fn row(flow: &FlowView, proxied: bool) -> Vec<Field> {
         row.extend([
             or_dash(flow.bytes_in.map(human::bytes)),
             or_dash(flow.bytes_out.map(human::bytes)),
-            or_dash(flow.age_ms.map(for_ms)),
         ]);
     }
-    row.push(for_ms(flow.idle_ms).into());
+    row.extend([
+        or_dash(flow.age_ms.map(for_ms)),
+        for_ms(flow.idle_ms).into(),
+        or_dash(flow.expires_ms.map(for_ms)),
+    ]);
     row
 }

@@ -12,6 +12,14 @@ pub fn document(view: &impl Serialize) -> serde_json::Result<String> {
     Ok(safe(&serde_json::to_string_pretty(&Envelope::new(view))?))
 }
 
+/// `view` with `api_version` on a line of its own.
+///
+/// # Errors
+/// What serde says; it does not for our views.
+pub fn line(view: &impl Serialize) -> serde_json::Result<String> {
+    Ok(safe(&serde_json::to_string(&Envelope::new(view))?))
+}
+
 /// A JSON text with a newline at its end, and nothing in it that could move a cursor.
 pub fn safe(text: &str) -> String {
     let mut safe = String::with_capacity(text.len() + 1);

@@ -13,6 +13,7 @@ pub mod real;
 pub mod reload;
 pub mod service;
 pub mod status;
+pub mod trace;
 pub mod vip;
 pub mod words;
 

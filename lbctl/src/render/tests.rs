@@ -4,8 +4,8 @@
 use super::*;
 use lbcore::api::{
     CandidateView, ChangeView, CheckDone, Checked, DoctorView, ExplainView, FindingView, FlowFound,
-    FlowView, FlowsView, RealState, ReloadView, ServiceView, ServicesView, Severity, StatusView,
-    Timestamp, Verdict, VipsView,
+    FlowView, FlowsView, PacketKind, RealState, ReloadView, ServiceView, ServicesView, Severity,
+    StatusView, Timestamp, Verdict, VipsView,
 };
 use lbcore::net::Protocol;
 use std::time::{Duration, SystemTime};
@@ -308,10 +308,11 @@ fn flows_list() {
         vip: "192.0.2.10:443".parse().unwrap(),
         state: "established".into(),
         idle_ms,
+        expires_ms: Some(900_000 - idle_ms),
+        age_ms: Some(3_600_000),
         server: None,
         bytes_in: None,
         bytes_out: None,
-        age_ms: None,
     };
     let flows = vec![
         flow("198.51.100.7:50000", 1200),
@@ -320,6 +321,7 @@ fn flows_list() {
     insta::assert_snapshot!(drawn(
         &FlowsView {
             flows,
+            matched: 2345,
             truncated: true
         },
         look(),
@@ -337,13 +339,15 @@ fn proxied_flows_have_columns_of_their_own() {
         vip: "203.0.113.10:443".parse().unwrap(),
         state: "established".into(),
         idle_ms: 2000,
+        expires_ms: None,
+        age_ms: server.map(|_| 250_000),
         server: server.map(|server| server.parse().unwrap()),
         bytes_in: server.map(|_| 1500),
         bytes_out: server.map(|_| 9_876_543_210),
-        age_ms: server.map(|_| 250_000),
     };
     let view = FlowsView {
         flows: vec![flow(None), flow(Some("10.0.0.1:8443"))],
+        matched: 1,
         truncated: false,
     };
     insta::assert_snapshot!(drawn(&view, look(), flows::list));
@@ -364,11 +368,15 @@ fn explained() -> ExplainView {
         protocol: Protocol::Tcp,
         client: "198.51.100.7:50000".parse().unwrap(),
         vip: "192.0.2.10:443".parse().unwrap(),
+        packet: Some(PacketKind::Syn),
         service: Some("web".into()),
+        near: vec![],
         scheduler: Some("maglev".into()),
         flow: FlowFound::Miss,
+        entry: None,
         hash: Some("0123456789abcdef".into()),
         ring_slot: Some(4711),
+        ring_real: Some("rs1".into()),
         candidates: vec![
             candidate("rs1", RealState::Up, true, None),
             candidate(

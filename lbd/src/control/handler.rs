@@ -78,6 +78,14 @@ where
         let stream = answer.await.unwrap_or_else(|why| Err(no_answer(why)));
         return stream.map(Answer::Events);
     }
+    if let api::Request::Trace { ask: wanted } = request {
+        // It changes nothing, but shows who calls, and costs every frame a look.
+        info!(uid = peer.uid, pid = peer.pid, "control: trace");
+        let question = |reply| Ask::Trace { ask: wanted, reply };
+        let answer = ask(asks, ANSWER_TIMEOUT, question);
+        let stream = answer.await.unwrap_or_else(|why| Err(no_answer(why)));
+        return stream.map(Answer::Events);
+    }
     if !request.changes() {
         return put(request, peer, asks).await.map(Answer::Document);
     }

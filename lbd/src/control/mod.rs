@@ -13,7 +13,7 @@ pub use access::{Access, Peer};
 pub use events::{EventStream, Following};
 pub use metrics::MetricsView;
 
-use lbcore::api::{ApiError, Request, Response};
+use lbcore::api::{ApiError, Request, Response, TraceAsk};
 use tokio::sync::{mpsc, oneshot};
 
 /// Questions that may wait for the daemon at once: as many as there can be connections that ask.
@@ -35,6 +35,13 @@ pub enum Ask {
     Events {
         /// Also what is to come.
         follow: bool,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<EventStream, ApiError>>,
+    },
+    /// Somebody wants to see live packets.
+    Trace {
+        /// Which, and how many.
+        ask: TraceAsk,
         /// Where the answer goes.
         reply: oneshot::Sender<Result<EventStream, ApiError>>,
     },

@@ -39,6 +39,9 @@ impl Reconciler {
             Ask::Events { follow, reply } => {
                 let _ = reply.send(self.journal.stream(follow));
             }
+            Ask::Trace { ask, reply } => {
+                let _ = reply.send(self.trace(ask));
+            }
             Ask::Metrics { reply } => {
                 let _ = reply.send(self.metrics());
             }
@@ -89,7 +92,10 @@ impl Reconciler {
                 vips: self.vip_views(),
             }),
             Request::Vip { vip, verb } => self.set_vip(vip, verb, peer).await?,
-            Request::Flows { .. } | Request::Doctor { .. } | Request::Events { .. } => {
+            Request::Flows { .. }
+            | Request::Doctor { .. }
+            | Request::Events { .. }
+            | Request::Trace { .. } => {
                 let error = ApiError::new(ErrorCode::Internal, "asked at the wrong door");
                 return Err(error);
             }
@@ -97,7 +103,8 @@ impl Reconciler {
                 protocol,
                 client,
                 vip,
-            } => Response::Explain(Box::new(self.explain(protocol, client, vip))),
+                packet,
+            } => Response::Explain(Box::new(self.explain(protocol, client, vip, packet))),
             Request::Reload { force, dry_run } => {
                 if !dry_run {
                     self.note_change(peer, "reload".to_owned());
@@ -147,7 +154,7 @@ impl Reconciler {
             .ok_or_else(|| self.no_service(wanted))
     }
 
-    fn no_service(&self, wanted: &ServiceRef) -> ApiError {
+    pub(super) fn no_service(&self, wanted: &ServiceRef) -> ApiError {
         let known: Vec<&str> = self.world.services().map(|s| s.name.as_str()).collect();
         ApiError::no_such_service(wanted, &known)
     }

@@ -188,6 +188,8 @@ async fn connections(proxy: Option<&Proxy>) -> Vec<ConnectionRow> {
         service: None,
         real: None,
         client: None,
+        protocol: None,
+        state: None,
         limit: MAX_FLOWS_LISTED,
     };
     tokio::time::timeout(WORKERS_ANSWER_WITHIN, proxy.list(&ask))

@@ -8,6 +8,8 @@ use lbcore::config::Mode;
 use lbcore::id::{RealId, ServiceId};
 use lbcore::net::FlowKey;
 use lbcore::service::ServiceTable;
+use lbcore::trace::reals_called;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +44,7 @@ impl Reconciler {
                 }
                 None => Ok(()),
             };
+            sort(&mut view.flows, &table);
             let _ = reply.send(match listed {
                 Ok(()) => Ok(Response::Flows(view)),
                 Err(_) => Err(ApiError::new(
@@ -68,8 +71,8 @@ impl Reconciler {
         let service = service.as_ref().and_then(id);
         let (now, bound) = (clock::now(), filter.bound());
         let mut flows = Vec::new();
-        let mut truncated = false;
-        self.live.flows.for_each(|key: FlowKey, entry, _created| {
+        let mut matched = 0;
+        self.live.flows.for_each(|key: FlowKey, entry, created| {
             let Some((of, member)) = table.member(entry.real) else {
                 return;
             };
@@ -82,12 +85,17 @@ impl Reconciler {
                 && filter
                     .client
                     .as_ref()
-                    .is_none_or(|p| p.contains(key.client.ip()));
+                    .is_none_or(|p| p.contains(key.client.ip()))
+                && filter.protocol.is_none_or(|p| p == key.service.protocol)
+                && filter
+                    .state
+                    .as_ref()
+                    .is_none_or(|state| state == entry.state.word());
             if !wanted {
                 return;
             }
+            matched += 1;
             if flows.len() >= bound {
-                truncated = true;
                 return;
             }
             flows.push(FlowView {
@@ -98,14 +106,20 @@ impl Reconciler {
                 vip: SocketAddr::new(key.service.vip.ip(), key.service.port),
                 state: entry.state.word().to_owned(),
                 idle_ms: entry.idle_ms(now),
+                expires_ms: Some(of.timeouts.left(&entry, now)),
+                age_ms: Some(now.since(created)),
                 server: None,
                 bytes_in: None,
                 bytes_out: None,
-                age_ms: None,
             });
         });
+        let truncated = matched > flows.len() as u64;
         Ok(Remembered {
-            view: FlowsView { flows, truncated },
+            view: FlowsView {
+                flows,
+                matched,
+                truncated,
+            },
             service,
         })
     }
@@ -123,21 +137,20 @@ fn asks(filter: &FlowFilter, service: Option<ServiceId>, table: &ServiceTable) -
         service,
         real,
         client: filter.client,
+        protocol: filter.protocol,
+        state: filter.state.clone(),
         limit: 0,
     };
     let Some(wanted) = &filter.real else {
         return vec![ask(None)];
     };
-    let services = table.services.iter();
-    let services = services.filter(|s| s.mode == Mode::Tproxy);
-    let services = services.filter(|s| service.is_none_or(|id| id == s.id));
-    let meant = services.flat_map(|s| {
-        s.members.iter().filter(move |m| {
-            let mut ports = s.keys.iter().map(|k| m.port.unwrap_or(k.port));
-            ports.any(|port| wanted.matches(&m.name, m.address, port))
-        })
-    });
-    meant.map(|m| ask(Some(m.id))).collect()
+    let proxied = |id: &RealId| {
+        table
+            .member(*id)
+            .is_some_and(|(s, _)| s.mode == Mode::Tproxy)
+    };
+    let meant = reals_called(wanted, service, table).into_iter();
+    meant.filter(proxied).map(|id| ask(Some(id))).collect()
 }
 
 /// Adds what the proxy has, as far as `bound` leaves room.
@@ -164,6 +177,8 @@ fn shown(row: ConnectionRow, table: &ServiceTable) -> Option<FlowView> {
     let service = table.services.iter().find(|s| s.id == row.service)?;
     let real = row.real.and_then(|id| table.member(id));
     let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+    // Others end earlier, by rules of their own.
+    let lasts = matches!(row.state, "established" | "new").then_some(service.idle_timeout);
     Some(FlowView {
         service: service.name.to_string(),
         real: real.map(|(_, m)| m.name.clone()).unwrap_or_default(),
@@ -172,9 +187,25 @@ fn shown(row: ConnectionRow, table: &ServiceTable) -> Option<FlowView> {
         vip: SocketAddr::new(row.vip.vip.ip(), row.vip.port),
         state: row.state.to_owned(),
         idle_ms: ms(row.idle),
+        expires_ms: lasts.map(|lasts| ms(lasts.saturating_sub(row.idle))),
+        age_ms: Some(ms(row.age)),
         server: row.server,
         bytes_in: Some(row.bytes_in),
         bytes_out: Some(row.bytes_out),
-        age_ms: Some(ms(row.age)),
     })
+}
+
+/// By service in file order, real, and client, so that two listings can be compared.
+fn sort(flows: &mut [FlowView], table: &ServiceTable) {
+    let services = table.services.iter().enumerate();
+    let places: HashMap<&str, usize> = services.map(|(at, s)| (&*s.name, at)).collect();
+    flows.sort_by(|a, b| {
+        let key = |flow: &FlowView| (places.get(flow.service.as_str()).copied(), flow.client);
+        let (a_key, b_key) = (key(a), key(b));
+        a_key
+            .0
+            .cmp(&b_key.0)
+            .then_with(|| a.real.cmp(&b.real))
+            .then(a_key.1.cmp(&b_key.1))
+    });
 }

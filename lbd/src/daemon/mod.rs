@@ -17,6 +17,7 @@ mod rooms;
 mod rules;
 mod signals;
 mod start;
+mod trace;
 mod views;
 mod watch_file;
 mod watchdog;

@@ -144,6 +144,8 @@ pub struct Reconciler {
     /// Warnings of the configuration and of the host at the last load.
     pub(super) standing_warnings: Vec<String>,
     pub(super) proxy: Option<Arc<Proxy>>,
+    /// Gone when the reconciler is: traces end with it.
+    pub(super) running: watch::Sender<()>,
     out: Outlets,
     rings: Rings,
     next_change: Option<Tick>,
@@ -225,6 +227,7 @@ impl Reconciler {
             last_good_in_use,
             standing_warnings,
             proxy: begin.proxy,
+            running: watch::Sender::new(()),
             out: begin.out,
             rings: Rings::default(),
             next_change: None,

@@ -1,13 +1,14 @@
 //! What a worker does with a frame: decide, commit, count.
 
 use crate::io::{Disposition, FrameHandler};
-use crate::live::{Live, WorkerShared};
+use crate::live::{Live, Tap, WorkerShared};
 use crate::sys::clock;
 use arc_swap::{ArcSwap, Cache};
-use lbcore::director::{Cursors, DropReason, Flood, Verdict, View, commit, decide};
+use lbcore::director::{Cursors, Decision, DropReason, Flood, Verdict, View, commit, decide};
 use lbcore::net::FrameMeta;
 use lbcore::service::ServiceTable;
 use lbcore::time::Tick;
+use lbcore::trace::Seen;
 use std::sync::Arc;
 
 /// Flow table buckets looked at for expiry per turn: at 1,000 turns a second under load a table of
@@ -23,6 +24,8 @@ pub struct Packets {
     me: Arc<WorkerShared>,
     table: Cache<Arc<ArcSwap<ServiceTable>>, Arc<ServiceTable>>,
     current: Arc<ServiceTable>,
+    /// Who traces, if somebody does.
+    taps: Option<Arc<Vec<Arc<Tap>>>>,
     cursors: Cursors,
     flood: Flood,
     now: Tick,
@@ -44,6 +47,7 @@ impl Packets {
             me,
             table,
             current,
+            taps: None,
             cursors: Cursors::new(number),
             flood,
             now: clock::now(),
@@ -57,6 +61,14 @@ impl Packets {
             .interface(ifindex)
             .map_or(self.me.slot, |i| i.slot)
     }
+
+    /// Shows a frame to who traces.
+    #[cold]
+    fn show(&self, seen: &Seen, decision: &Decision, verdict: Verdict) {
+        for tap in self.taps.iter().flat_map(|taps| taps.iter()) {
+            tap.packet(self.now, seen, decision, verdict, &self.current);
+        }
+    }
 }
 
 impl FrameHandler for Packets {
@@ -66,6 +78,7 @@ impl FrameHandler for Packets {
         if !Arc::ptr_eq(latest, &self.current) {
             self.current = latest.clone();
         }
+        self.taps = self.live.taps.any().then(|| self.live.taps.list());
         self.frames_this_turn = 0;
     }
 
@@ -73,6 +86,8 @@ impl FrameHandler for Packets {
     fn frame(&mut self, frame: &mut [u8], meta: &FrameMeta) -> Disposition {
         self.frames_this_turn += 1;
         self.me.counters.interface(self.me.slot).received.add(1);
+        // Before the frame is rewritten.
+        let seen = self.taps.is_some().then(|| Seen::of(frame, meta));
         let view = View {
             table: &self.current,
             flows: &self.live.flows,
@@ -92,6 +107,9 @@ impl FrameHandler for Packets {
         if decision.begins() {
             self.cursors.placed(&decision, &self.current);
             self.flood.began();
+        }
+        if let Some(seen) = &seen {
+            self.show(seen, &decision, verdict);
         }
         match verdict {
             Verdict::Forward(chosen) => Disposition::Forward {

@@ -4,11 +4,13 @@
 pub mod datagrams;
 pub mod event;
 pub mod proxy;
+mod tap;
 mod worker;
 
 pub use datagrams::{DatagramDrop, Way};
 pub use event::Event;
 pub use proxy::{Outcome, ProxyShared, ProxyTally};
+pub use tap::{MAX_TAPS, Sighting, Tap, Taps};
 pub use worker::{WorkerShared, WorkerState};
 
 use arc_swap::ArcSwap;
@@ -42,6 +44,8 @@ pub struct Live {
     pub flows: FlowTable<'static>,
     /// Flows by real.
     pub loads: Loads,
+    /// Who traces.
+    pub taps: Taps,
     workers: Vec<Arc<WorkerShared>>,
     proxies: Vec<Arc<ProxyShared>>,
     stop: AtomicBool,
@@ -85,6 +89,7 @@ impl Live {
             links: ArcSwap::default(),
             flows,
             loads: Loads::default(),
+            taps: Taps::default(),
             workers,
             proxies: (0..proxies).map(|_| Arc::default()).collect(),
             stop: AtomicBool::new(false),

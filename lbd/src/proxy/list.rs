@@ -1,7 +1,7 @@
 //! What people see of proxied connections.
 
 use lbcore::id::{RealId, ServiceId};
-use lbcore::net::{Prefix, ServiceKey};
+use lbcore::net::{Prefix, Protocol, ServiceKey};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -14,6 +14,10 @@ pub struct ListAsk {
     pub real: Option<RealId>,
     /// Of these clients.
     pub client: Option<Prefix>,
+    /// Of this transport.
+    pub protocol: Option<Protocol>,
+    /// In this state.
+    pub state: Option<String>,
     /// At most so many.
     pub limit: usize,
 }
@@ -49,5 +53,7 @@ impl ListAsk {
         self.service.is_none_or(|service| service == row.service)
             && self.real.is_none_or(|real| Some(real) == row.real)
             && self.client.is_none_or(|c| c.contains(row.client.ip()))
+            && self.protocol.is_none_or(|p| p == row.vip.protocol)
+            && self.state.as_ref().is_none_or(|s| s == row.state)
     }
 }

@@ -10,6 +10,7 @@ mod gates;
 mod list;
 mod poller;
 mod shared;
+mod sight;
 mod slab;
 mod start;
 pub mod tcp;

@@ -253,6 +253,8 @@ impl Bed {
             service: None,
             real: None,
             client: None,
+            protocol: None,
+            state: None,
             limit: usize::MAX,
         };
         let proxy = self.proxy.as_ref().expect("it runs");

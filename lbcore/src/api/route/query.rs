@@ -1,7 +1,8 @@
 //! What stands behind the `?` of a target.
 
 use super::{bad_request, percent};
-use crate::api::{ApiError, FlowFilter, How};
+use crate::api::{ApiError, FLOW_STATES, FlowFilter, How};
+use crate::net::Protocol;
 use std::net::IpAddr;
 
 pub(super) fn flow_query(filter: &FlowFilter) -> String {
@@ -9,12 +10,16 @@ pub(super) fn flow_query(filter: &FlowFilter) -> String {
         service,
         real,
         client,
+        protocol,
+        state,
         limit,
     } = filter;
     let pairs: Vec<String> = [
         ("service", service.as_ref().map(ToString::to_string)),
         ("real", real.as_ref().map(ToString::to_string)),
         ("client", client.as_ref().map(ToString::to_string)),
+        ("protocol", protocol.as_ref().map(ToString::to_string)),
+        ("state", state.clone()),
         ("limit", limit.as_ref().map(ToString::to_string)),
     ]
     .into_iter()
@@ -37,6 +42,18 @@ pub(super) fn read_flow_query(query: &str) -> Result<FlowFilter, ApiError> {
             "service" => filter.service = Some(value.as_str().into()),
             "real" => filter.real = Some(value.as_str().into()),
             "client" => filter.client = Some(value.parse().map_err(bad_request)?),
+            "protocol" => {
+                filter.protocol = Some(match value.as_str() {
+                    "tcp" => Protocol::Tcp,
+                    "udp" => Protocol::Udp,
+                    _ => return Err(bad_request(format!("protocol {value:?}: tcp or udp"))),
+                });
+            }
+            "state" if FLOW_STATES.contains(&value.as_str()) => filter.state = Some(value),
+            "state" => {
+                return Err(bad_request(format!("no flow is in a state {value:?}"))
+                    .hint(format!("states: {}", FLOW_STATES.join(", "))));
+            }
             "limit" => {
                 let limit = value.parse();
                 filter.limit =
@@ -44,7 +61,7 @@ pub(super) fn read_flow_query(query: &str) -> Result<FlowFilter, ApiError> {
             }
             _ => {
                 return Err(bad_request(format!("flows has no filter {key:?}"))
-                    .hint("filters: service, real, client, limit"));
+                    .hint("filters: service, real, client, protocol, state, limit"));
             }
         }
     }

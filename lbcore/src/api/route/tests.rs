@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::api::FlowFilter;
+use crate::api::{FLOW_STATES, FlowFilter, TraceFilter, Verdict};
 use proptest::prelude::*;
 
 fn service() -> impl Strategy<Value = ServiceRef> {
@@ -93,13 +93,73 @@ fn filter() -> impl Strategy<Value = FlowFilter> {
         proptest::option::of(real()),
         proptest::option::of(client),
         proptest::option::of(any::<usize>()),
+        proptest::option::of(protocol()),
+        proptest::option::of(proptest::sample::select(&FLOW_STATES[..])),
     )
-        .prop_map(|(service, real, client, limit)| FlowFilter {
-            service,
-            real,
-            client,
-            limit,
-        })
+        .prop_map(
+            |(service, real, client, limit, protocol, state)| FlowFilter {
+                service,
+                real,
+                client,
+                protocol,
+                state: state.map(str::to_owned),
+                limit,
+            },
+        )
+}
+
+fn protocol() -> impl Strategy<Value = Protocol> + Clone {
+    prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp)]
+}
+
+fn trace() -> impl Strategy<Value = TraceAsk> {
+    let verdict = proptest::option::of(proptest::sample::select(&Verdict::ALL[..]));
+    let bounds = (
+        1..=100_000u64,
+        1..=3_600_000u64,
+        1..=u32::MAX,
+        1..=10_000u32,
+    );
+    (
+        filter(),
+        verdict,
+        proptest::option::of(".{1,20}"),
+        any::<bool>(),
+        bounds,
+    )
+        .prop_map(
+            |(flows, verdict, reason, passed, (count, for_ms, sample, rate))| TraceAsk {
+                filter: TraceFilter {
+                    protocol: flows.protocol,
+                    client: flows.client,
+                    service: flows.service,
+                    real: flows.real,
+                    verdict,
+                    reason,
+                    passed,
+                },
+                count,
+                for_ms,
+                sample,
+                rate,
+            },
+        )
+}
+
+fn explain() -> impl Strategy<Value = Request> {
+    let packet = proptest::sample::select(vec![
+        (Protocol::Tcp, None),
+        (Protocol::Tcp, Some(PacketKind::Syn)),
+        (Protocol::Tcp, Some(PacketKind::Ack)),
+        (Protocol::Udp, None),
+        (Protocol::Udp, Some(PacketKind::Datagram)),
+    ]);
+    (packet, address(), address()).prop_map(|((protocol, packet), client, vip)| Request::Explain {
+        protocol,
+        client,
+        vip,
+        packet,
+    })
 }
 
 fn address() -> impl Strategy<Value = SocketAddr> {
@@ -108,7 +168,6 @@ fn address() -> impl Strategy<Value = SocketAddr> {
 
 fn request() -> impl Strategy<Value = Request> {
     let verb = prop_oneof![Just(VipVerb::Take), Just(VipVerb::Release)];
-    let protocol = prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp)];
     prop_oneof![
         Just(Request::Status),
         Just(Request::Services),
@@ -119,11 +178,8 @@ fn request() -> impl Strategy<Value = Request> {
         Just(Request::Vips),
         (any::<IpAddr>(), verb).prop_map(|(vip, verb)| Request::Vip { vip, verb }),
         filter().prop_map(|filter| Request::Flows { filter }),
-        (protocol, address(), address()).prop_map(|(protocol, client, vip)| Request::Explain {
-            protocol,
-            client,
-            vip
-        }),
+        explain(),
+        trace().prop_map(|ask| Request::Trace { ask }),
         any::<bool>().prop_map(|follow| Request::Events { follow }),
         proptest::option::of(any::<IpAddr>()).prop_map(|client| Request::Doctor { client }),
         any::<(bool, bool)>().prop_map(|(force, dry_run)| Request::Reload { force, dry_run }),
@@ -141,7 +197,7 @@ proptest! {
     #[test]
     fn t60b_nothing_from_the_wire_panics(
         method in "GET|POST|PATCH|DELETE|PUT|[A-Z]{0,8}",
-        target in "(/v1/(status|services|nodes|vips|flows|explain|reload))?[ -~%/?&=]{0,40}",
+        target in "(/v1/(status|services|nodes|vips|flows|explain|trace|reload))?[ -~%/?&=]{0,40}",
         body in proptest::collection::vec(any::<u8>(), 0..60),
     ) {
         let _ = Call::read(&method, &target, &body);

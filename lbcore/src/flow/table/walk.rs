@@ -4,7 +4,7 @@
 use super::layout::SLOTS;
 use super::{FlowTable, Slot, cold, slot};
 use crate::flow::Entry;
-use crate::net::{FlowKey, HashKey};
+use crate::net::{FlowHash, FlowKey, HashKey};
 use crate::time::Tick;
 
 /// What [`FlowTable::open`] found.
@@ -52,6 +52,13 @@ impl FlowTable<'_> {
                 show(key, entry, created);
             }
         }
+    }
+
+    /// The tick of a flow's insert, if `slot` is still its place.
+    pub fn created(&self, slot: Slot, hash: FlowHash) -> Option<Tick> {
+        let (_, created) = cold::read(&self.cold[slot.number()])?;
+        let same = self.slot(slot).holds(slot::signature(hash));
+        same.then_some(created)
     }
 
     /// Buckets of the table, for slices of [`FlowTable::expire`].

@@ -266,7 +266,9 @@ fn daemon(ready: bool) -> mpsc::Sender<Ask> {
                     let reason = "every real was judged\x1b".into();
                     drop(reply.send(Readiness { ready, reason }));
                 }
-                Ask::Request { .. } | Ask::Events { .. } => panic!("nobody asks that here"),
+                Ask::Request { .. } | Ask::Events { .. } | Ask::Trace { .. } => {
+                    panic!("nobody asks that here")
+                }
             }
         }
     });

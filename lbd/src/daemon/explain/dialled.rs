@@ -1,13 +1,14 @@
 //! `explain` for services in mode tproxy: the same pick as the proxy's, put into words.
 
-use super::{Asked, why_not};
+use super::Asked;
 use crate::daemon::reconciler::Reconciler;
 use crate::live::{Outcome, ProxyShared};
-use lbcore::api::{CandidateView, ExplainView, FlowFound, Verdict};
+use lbcore::api::{CandidateView, ExplainView, FlowFound, PacketKind, Verdict};
 use lbcore::config::{SendProxy, Source};
 use lbcore::director::{Caller, Connect, Cursors, Unconnected, connect};
 use lbcore::sched::Kind;
 use lbcore::service::{Member, Service, ServiceTable};
+use lbcore::trace::why_not;
 
 impl Reconciler {
     /// What the proxy would do with a new connection, or the first datagram of a session.
@@ -29,6 +30,15 @@ impl Reconciler {
         let mut view = asked.unanswered();
         asked.found(service, None, table, &mut view);
         view.flow = FlowFound::Miss;
+        if asked.packet == PacketKind::Ack {
+            view.flow = FlowFound::NotTracked;
+            view.steps.push(
+                "an ACK: this host's stack knows its connection (lbctl flows --client shows it), or \
+                 resets it"
+                    .to_owned(),
+            );
+            return view;
+        }
         if service.proxy.accept_proxy {
             view.steps.push(
                 "clients begin with a PROXY header here: the client asked about is the one it names"

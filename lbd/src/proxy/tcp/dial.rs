@@ -2,7 +2,7 @@
 //! it refuses or keeps silent, another, before the client notices anything.
 
 use super::connection::{BOTH, Phase};
-use super::{Connection, Scene, Tcp, header, release_real};
+use super::{Connection, Scene, Tcp, header, release_real, sight};
 use crate::live::Outcome;
 use crate::proxy::poller::{Flags, Token};
 use crate::proxy::slab::Key;
@@ -139,6 +139,7 @@ impl Tcp {
             mine.connected(real, since.elapsed());
             mine.counters.real(real).new_flows.add(1);
         }
+        sight(connection, None).show(scene);
         let send_proxy = scene
             .table
             .service(&connection.key.service)

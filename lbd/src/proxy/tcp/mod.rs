@@ -14,6 +14,7 @@ use super::budget::Budget;
 use super::list::{ConnectionRow, ListAsk};
 use super::poller::{Flags, Poller};
 use super::shared::Shared;
+use super::sight::Sight;
 use super::slab::{Key, Slab};
 use crate::live::{Outcome, ProxyShared};
 use accept::Listener;
@@ -179,6 +180,7 @@ impl Tcp {
         };
         self.tools.now = scene.now;
         self.count_bytes(&mut connection, scene);
+        sight(&connection, Some(outcome)).show(scene);
         release_real(&mut connection, scene);
         let (service, client) = (connection.service, connection.key.client);
         if connection.source_counted {
@@ -220,6 +222,25 @@ impl Tcp {
         for key in keys {
             self.end(key, Outcome::Shutdown, scene);
         }
+    }
+}
+
+/// A connection for who traces: a real that is still being dialled is one tried in vain.
+fn sight(connection: &Connection, ended: Option<Outcome>) -> Sight<'_> {
+    let key = &connection.key;
+    let connected = matches!(connection.phase, Phase::Established(_)) || ended.is_none();
+    Sight {
+        client: SocketAddr::new(key.client.ip(), key.client_port),
+        vip: key.service,
+        service: connection.service,
+        real: connection
+            .real
+            .filter(|_| connected)
+            .map(|(id, _, to)| (id, to)),
+        tried: &connection.tried,
+        ended,
+        begun: connection.begun,
+        bytes: connection.bytes(),
     }
 }
 

@@ -1,9 +1,10 @@
 //! A session begins: a real is picked, room is made, a socket is bound to the client's address.
 
 use super::super::poller::{Flags, Token};
+use super::super::sight::Sight;
 use super::super::tcp::Scene;
-use super::Udp;
 use super::session::{Session, SessionKey};
+use super::{Udp, sight};
 use crate::live::{DatagramDrop, Outcome};
 use crate::sys::{datagrams, transparent};
 use lbcore::config::{SendProxy, Source};
@@ -43,8 +44,26 @@ impl Udp {
         let tally = scene.mine().service(service.id);
         tally.begun.add(1);
         let begun = self.try_to_begin(stranger, index, service, scene);
-        if let Err(why) = begun {
-            tally.ended(why.outcome()).add(1);
+        match begun {
+            Ok(slot) => {
+                if let Some(session) = self.sessions.at(slot) {
+                    sight(session, stranger.flow.service, None).show(scene);
+                }
+            }
+            Err(why) => {
+                tally.ended(why.outcome()).add(1);
+                let nobody = Sight {
+                    client: stranger.from,
+                    vip: stranger.flow.service,
+                    service: service.id,
+                    real: None,
+                    tried: &[],
+                    ended: Some(why.outcome()),
+                    begun: scene.now,
+                    bytes: (0, 0),
+                };
+                nobody.show(scene);
+            }
         }
         begun
     }

@@ -20,12 +20,14 @@ mod session;
 mod tests;
 
 use super::budget::Budget;
+use super::sight::Sight;
 use super::tcp::Scene;
 use super::{ConnectionRow, ListAsk};
 use crate::live::{Outcome, Way};
 use crate::sys::datagrams::{Inbox, Outbox, queue};
 use lbcore::director::Cursors;
 use lbcore::load::Weightiness;
+use lbcore::net::ServiceKey;
 use lbcore::service::{FlowFate, ServiceTable};
 use lbcore::session::{Rank, Sessions, Slot};
 use lbcore::time::Tick;
@@ -154,9 +156,26 @@ impl Udp {
             let gates = &scene.shared.gates;
             gates.leave_source(session.service, key.client);
         }
+        if let Some(vip) = self.listeners.key(key.listener) {
+            sight(&session, vip, Some(how)).show(scene);
+        }
         drop(session.socket);
         scene.shared.budget.descriptors().give(1);
         me.service(session.service).ended(how).add(1);
+    }
+}
+
+/// A session for who traces.
+fn sight(session: &Session, vip: ServiceKey, ended: Option<Outcome>) -> Sight<'static> {
+    Sight {
+        client: session.client,
+        vip,
+        service: session.service,
+        real: Some((session.real, session.server)),
+        tried: &[],
+        ended,
+        begun: session.began,
+        bytes: (session.bytes_in, session.bytes_out),
     }
 }
 

@@ -1,0 +1,73 @@
+//! Decisions in words, one rule a sentence.
+
+use crate::api::FlowFound;
+use crate::config::Track;
+use crate::director::{Decision, Met};
+use crate::flow::Entry;
+use crate::sched::Kind;
+use crate::service::{Member, Service, ServiceTable, WhyNot};
+
+/// How a frame met the flow table, and what follows from it.
+pub fn met(decision: &Decision, service: &Service, table: &ServiceTable) -> (FlowFound, String) {
+    let name = |entry: &Entry| {
+        let member = table.real_of(entry).and_then(|_| table.member(entry.real));
+        member.map_or("a real that is gone", |(_, m)| m.name.as_str())
+    };
+    match decision.met {
+        Met::Hit(entry) => {
+            let words = format!("a known flow ({}) of {}", entry.state.word(), name(&entry));
+            (FlowFound::Hit, words)
+        }
+        Met::Anew(entry) => {
+            let (state, kind) = (entry.state.word(), service.kind);
+            let words = format!(
+                "a known flow ({state}) of {}, which has ended or takes no more new flows: decided \
+                 anew by {kind}",
+                name(&entry)
+            );
+            (FlowFound::HitRedecided, words)
+        }
+        Met::Rehashed(entry) => {
+            let words = format!(
+                "a known flow of {}, which is dead: the ring decides",
+                name(&entry)
+            );
+            (FlowFound::HitRedecided, words)
+        }
+        Met::New => (
+            FlowFound::Miss,
+            format!("a new flow: {} decides", service.kind),
+        ),
+        Met::ByRing if service.track == Track::None => (
+            FlowFound::NotTracked,
+            "flows are not remembered here: the ring decides".to_owned(),
+        ),
+        Met::ByRing => (
+            FlowFound::Miss,
+            "not known, and no beginning: the ring decides".to_owned(),
+        ),
+        Met::NotLooked => (FlowFound::NotTracked, "no flow was looked for".to_owned()),
+    }
+}
+
+/// Who chose the real, in words that its name follows: `maglev chose`.
+pub fn chooser(met: &Met, kind: Kind) -> String {
+    match met {
+        Met::Hit(_) => "the flow is with".to_owned(),
+        Met::New | Met::Anew(_) => format!("{kind} chose"),
+        Met::ByRing | Met::Rehashed(_) | Met::NotLooked => "the ring chose".to_owned(),
+    }
+}
+
+/// Why a real is not a candidate.
+pub fn why_not(why: WhyNot, member: &Member) -> String {
+    match why {
+        WhyNot::State(state) => format!("{state}: {}", member.reason),
+        WhyNot::WeightZero => "its weight is 0".to_owned(),
+        WhyNot::Ejected => "most clients got no answer from it lately".to_owned(),
+        WhyNot::Backup => "a backup: ordinary reals are up".to_owned(),
+        WhyNot::Sorry => "the sorry server: reals are up".to_owned(),
+        WhyNot::NoPath => "its MAC address is not known".to_owned(),
+        WhyNot::NotLastGood => "it was not in the last good set".to_owned(),
+    }
+}
