@@ -266,7 +266,7 @@ fn a_drain_waits_for_connections_and_disable_resets_them() {
         let mut stderr = waiting.stderr.take().expect("piped");
         stderr.read_to_string(&mut said).expect("words");
         assert_eq!(status.code(), Some(0), "{said}");
-        assert!(said.contains("rs1 is empty"), "{said}");
+        assert!(said.contains("rs1 has no flows left"), "{said}");
 
         stage.lbd.ctl(&["real", "enable", "web", "rs1"]).ok();
         let (mut cut, _) = echo(&client, vip()).expect("proxied");

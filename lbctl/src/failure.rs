@@ -34,14 +34,23 @@ pub enum Failure {
     #[error("lbd has ended the stream of events: it stopped, or they were not read fast enough")]
     StreamEnded,
     /// Flows were still there when the time was up.
-    #[error("{flows} flows of {real} still run after {}", humantime::format_duration(*waited))]
-    StillDraining {
+    #[error("{flows} flows of {whose} still run after {}", humantime::format_duration(*waited))]
+    StillRunning {
         /// How many.
         flows: u64,
         /// Whose.
-        real: String,
+        whose: String,
         /// How long we waited.
         waited: Duration,
+    },
+    /// Somebody ended maintenance while we waited.
+    #[error("this lbd is no longer in maintenance: somebody ended it meanwhile")]
+    MaintenanceEnded,
+    /// A file that holds no hash key.
+    #[error("{} is no hash key: it has not 16 bytes", file.display())]
+    NoKey {
+        /// Which file.
+        file: PathBuf,
     },
     /// Somebody enabled or disabled the real while we waited.
     #[error("{real} is no longer draining: somebody made it {admin} meanwhile")]
@@ -100,13 +109,14 @@ impl Failure {
                 6
             }
             Failure::Unreachable { .. } | Failure::BadAnswer { .. } | Failure::StreamEnded => 5,
-            Failure::StillDraining { .. } => 7,
-            Failure::DrainEnded { .. } => 4,
+            Failure::StillRunning { .. } => 7,
+            Failure::DrainEnded { .. } | Failure::MaintenanceEnded => 4,
             Failure::Unreadable { .. }
             | Failure::Capture { .. }
             | Failure::Replay(_)
             | Failure::NotImported { .. }
             | Failure::NoService
+            | Failure::NoKey { .. }
             | Failure::Output(_)
             | Failure::Start(_) => 1,
         }
@@ -141,11 +151,15 @@ impl Failure {
                 Some("is it lbd that listens there, in the version of this lbctl?".into())
             }
             Failure::StreamEnded => Some("lbctl status says whether lbd runs".into()),
-            Failure::StillDraining { .. } => Some(
-                "it stays draining and gets no new flows; see them: lbctl flows --real NAME; \
-                 end them: lbctl real disable"
+            Failure::StillRunning { .. } => Some(
+                "what was asked for stands, and no new ones come; see those: lbctl flows; \
+                 end them: lbctl flows clear"
                     .into(),
             ),
+            Failure::MaintenanceEnded => Some("lbctl events says who; lbctl maintenance on".into()),
+            Failure::NoKey { .. } => {
+                Some("lbd makes one at its first start: hash.key in state_dir".into())
+            }
             _ => None,
         }
     }

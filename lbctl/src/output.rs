@@ -76,7 +76,8 @@ impl Context {
         self.watch.is_some()
     }
 
-    /// Prints one line of a stream: as it came for programs, drawn for people.
+    /// Prints one line of a stream, as it came for programs, drawn for people; and gives what it
+    /// says.
     ///
     /// # Errors
     /// It is no `T`, or stdout cannot be written.
@@ -84,14 +85,16 @@ impl Context {
         &self,
         line: &str,
         draw: fn(&T, &mut Page),
-    ) -> Result<(), Failure> {
-        if self.format == Format::Json {
-            return write(&json::safe(line));
-        }
+    ) -> Result<T, Failure> {
         let view = serde_json::from_str(line).map_err(|e| self.client.bad_answer(e.to_string()))?;
+        if self.format == Format::Json {
+            write(&json::safe(line))?;
+            return Ok(view);
+        }
         let mut page = Page::new(self.look());
         draw(&view, &mut page);
-        write(&page.into_text())
+        write(&page.into_text())?;
+        Ok(view)
     }
 
     /// Prints one line of a stream that is made here: JSON on a line of its own for programs.

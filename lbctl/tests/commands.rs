@@ -5,13 +5,41 @@ mod common;
 
 use common::{FakeLbd, lbctl, status};
 use lbcore::api::{
-    ApiError, ChangeView, DoctorView, ErrorCode, FlowsView, How, RealsView, ReloadView, Request,
-    Response, ServicesView, VipVerb, VipsView,
+    ApiError, ChangeView, CheckNowResult, CheckNowView, ClearedView, DoctorView, Envelope,
+    ErrorCode, FlowFilter, FlowsView, How, InMaintenance, KeyView, LogView, MaintenanceView,
+    NodesView, RealState, RealsView, ReloadView, Request, Response, ServicesView, VipVerb,
+    VipsView,
 };
 use lbcore::config::{Admin, Keys};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
+
+fn maintenance(on: bool, flows: u64) -> MaintenanceView {
+    MaintenanceView {
+        maintenance: on,
+        begun: on.then_some(InMaintenance {
+            since: None,
+            by_uid: Some(1000),
+        }),
+        flows,
+        vips: vec!["192.0.2.10".parse().unwrap()],
+        changes: vec![],
+        warnings: vec![],
+        generation: 42,
+        dry_run: false,
+    }
+}
+
+fn log(filter: Option<&str>) -> LogView {
+    LogView {
+        filter: filter.unwrap_or("info").into(),
+        configured: "info".into(),
+        until: None,
+        changes: vec![],
+        dry_run: false,
+    }
+}
 
 /// Knows the fixture, and does what it is told.
 fn obedient() -> FakeLbd {
@@ -43,8 +71,47 @@ fn obedient() -> FakeLbd {
                 dry_run: how.dry_run,
                 ..ChangeView::default()
             })),
-            Request::Vips => Response::Vips(VipsView { vips: status.vips }),
-            Request::Vip { .. } => Response::Vip(VipsView { vips: status.vips }),
+            Request::Vips => Response::Vips(VipsView {
+                vips: status.vips,
+                changes: vec![],
+                dry_run: false,
+            }),
+            Request::Vip { dry_run, .. } => Response::Vip(VipsView {
+                vips: status.vips,
+                changes: vec!["vip 192.0.2.10: taken -> released".into()],
+                dry_run: *dry_run,
+            }),
+            Request::ClearFlows { dry_run, .. } => Response::Cleared(ClearedView {
+                forgotten: 12,
+                connections: 3,
+                sessions: 0,
+                dry_run: *dry_run,
+            }),
+            Request::Nodes => Response::Nodes(NodesView::of(&status.services)),
+            Request::Node { address } => {
+                let nodes = NodesView::of(&status.services).nodes.into_iter();
+                let mut meant = nodes.filter(|node| node.address == *address);
+                let none = || ApiError::new(ErrorCode::NotFound, "no such address");
+                Response::Node(meant.next().ok_or_else(none)?)
+            }
+            Request::CheckNow { .. } => {
+                return Err(ApiError::new(ErrorCode::Unavailable, "others check"));
+            }
+            Request::Maintenance => Response::Maintenance(Box::new(maintenance(false, 0))),
+            Request::SetMaintenance { on, dry_run } => {
+                Response::Maintenance(Box::new(MaintenanceView {
+                    changes: vec!["maintenance: off -> on".into()],
+                    warnings: vec!["the kernel answers".into()],
+                    dry_run: *dry_run,
+                    ..maintenance(*on && !dry_run, 7)
+                }))
+            }
+            Request::Log => Response::Log(log(None)),
+            Request::SetLog { filter, .. } => Response::Log(log(filter.as_deref())),
+            Request::Key => Response::Key(KeyView {
+                fingerprint: status.key_fingerprint,
+                file: "/var/lib/lbd/hash.key".into(),
+            }),
             Request::Flows { .. } => Response::Flows(FlowsView {
                 flows: vec![],
                 matched: 5,
@@ -262,7 +329,7 @@ fn changes_are_asked_as_typed() {
             how: How::default(),
         }
     };
-    let vip = "192.0.2.10".parse().unwrap();
+    let vip = "192.0.2.10".parse().ok();
     for (line, wanted) in [
         ("real drain web 192.0.2.21", change("admin", "drain".into())),
         (
@@ -282,6 +349,58 @@ fn changes_are_asked_as_typed() {
             Request::Vip {
                 vip,
                 verb: VipVerb::Take,
+                dry_run: false,
+            },
+        ),
+        (
+            "vip release",
+            Request::Vip {
+                vip: None,
+                verb: VipVerb::Release,
+                dry_run: false,
+            },
+        ),
+        (
+            "vip auto 192.0.2.10 --dry-run",
+            Request::Vip {
+                vip,
+                verb: VipVerb::Auto,
+                dry_run: true,
+            },
+        ),
+        (
+            "flows clear --service web --client 198.51.100.0/24",
+            Request::ClearFlows {
+                filter: FlowFilter {
+                    service: Some("web".into()),
+                    client: Some("198.51.100.0/24".parse().unwrap()),
+                    ..FlowFilter::default()
+                },
+                all: false,
+                dry_run: false,
+            },
+        ),
+        (
+            "maintenance off",
+            Request::SetMaintenance {
+                on: false,
+                dry_run: false,
+            },
+        ),
+        (
+            "log set debug --for 10m",
+            Request::SetLog {
+                filter: Some("debug".into()),
+                for_ms: Some(600_000),
+                dry_run: false,
+            },
+        ),
+        (
+            "log reset --dry-run",
+            Request::SetLog {
+                filter: None,
+                for_ms: None,
+                dry_run: true,
             },
         ),
         (
@@ -289,6 +408,7 @@ fn changes_are_asked_as_typed() {
             Request::Vip {
                 vip,
                 verb: VipVerb::Release,
+                dry_run: false,
             },
         ),
         (
@@ -407,7 +527,7 @@ fn t18_drain_waits_for_the_last_flow() {
         .success();
     assert_eq!(
         text(&output.get_output().stderr),
-        "rs1 has 1,500 flows left\nrs1 has 2 flows left\nrs1 is empty\n"
+        "web/rs1 has 1,500 flows left\nweb/rs1 has 2 flows left\nweb/rs1 has no flows left\n"
     );
 }
 
@@ -421,10 +541,10 @@ fn t18_drain_gives_up_when_the_time_is_up() {
         .code(7);
     let said = text(&output.get_output().stderr);
     assert!(
-        said.contains("error: 3 flows of rs1 still run after 600ms"),
+        said.contains("error: 3 flows of web/rs1 still run after 600ms"),
         "{said}"
     );
-    assert!(said.contains("stays draining"), "{said}");
+    assert!(said.contains("what was asked for stands"), "{said}");
 }
 
 #[test]
@@ -538,4 +658,196 @@ fn who_stops_reading_is_not_shouted_at() {
     drop(child.stdout.take());
     let Output { status, stderr, .. } = child.wait_with_output().unwrap();
     assert_eq!((status.code(), text(&stderr).as_str()), (Some(1), ""));
+}
+
+/// Says that there is maintenance with so many flows, one figure a look; after the last one it has
+/// been ended.
+fn emptying(mut flows: Vec<u64>) -> FakeLbd {
+    flows.reverse();
+    FakeLbd::new(move |request| {
+        Ok(Response::Maintenance(Box::new(match request {
+            Request::SetMaintenance { .. } => maintenance(true, 9),
+            Request::Maintenance => match flows.pop() {
+                Some(left) => maintenance(true, left),
+                None => maintenance(false, 0),
+            },
+            other => panic!("{other:?}"),
+        })))
+    })
+}
+
+#[test]
+fn maintenance_waits_for_the_last_flow() {
+    let output = emptying(vec![5, 5, 0])
+        .lbctl("maintenance on --wait")
+        .assert()
+        .success();
+    let output = output.get_output();
+    let stdout = text(&output.stdout);
+    assert!(
+        stdout.starts_with("IN MAINTENANCE since a time that is not known, by uid 1000\n"),
+        "{stdout}"
+    );
+    assert!(
+        stdout.ends_with("end it: lbctl maintenance off\n"),
+        "{stdout}"
+    );
+    assert_eq!(
+        text(&output.stderr),
+        "this lbd has 5 flows left\nthis lbd has no flows left\n"
+    );
+    for (flows, code, words) in [
+        (vec![5; 100], 7, "5 flows of this lbd still run after 700ms"),
+        (vec![5], 4, "no longer in maintenance"),
+    ] {
+        let output = emptying(flows)
+            .lbctl("maintenance on --wait --timeout 700ms")
+            .assert()
+            .code(code);
+        let stderr = text(&output.get_output().stderr);
+        assert!(stderr.contains(words), "{stderr}");
+    }
+}
+
+#[test]
+fn a_dry_run_of_maintenance_does_not_wait() {
+    let lbd = obedient();
+    let output = lbd
+        .lbctl("maintenance on --wait --dry-run")
+        .assert()
+        .success();
+    assert_eq!(lbd.heard().len(), 1);
+    let output = output.get_output();
+    assert_eq!(
+        text(&output.stdout),
+        "would change: maintenance: off -> on\n\
+         1 VIP would be released, new flows dropped; the 7 flows there are would go on\n"
+    );
+    assert_eq!(text(&output.stderr), "warning: the kernel answers\n");
+}
+
+#[test]
+fn checks_that_are_run_at_once_are_lines_and_an_exit_code() {
+    let line = |real: &str, result| CheckNowView {
+        service: "web".into(),
+        real: real.into(),
+        check: "http".into(),
+        result,
+        reason: "as it was".into(),
+        took_ms: Some(1),
+        check_state: Some(RealState::Up),
+        real_state: Some(RealState::Down),
+    };
+    let lbd = |results: &'static [CheckNowResult]| {
+        FakeLbd::raw(move |_| {
+            let body: String = results
+                .iter()
+                .enumerate()
+                .map(|(n, result)| {
+                    let view = Envelope::new(line(&format!("rs{n}"), *result));
+                    serde_json::to_string(&view).unwrap() + "\n"
+                })
+                .collect();
+            format!(
+                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            )
+        })
+    };
+    use CheckNowResult::*;
+    for (results, code) in [
+        (&[Pass, Pass][..], 0),
+        (&[Pass, NotAsked], 0),
+        (&[WouldAsk], 0),
+        (&[Fail, Pass], 1),
+        (&[Drain], 1),
+        (&[OwnTrouble, Late, Pass], 7),
+    ] {
+        lbd(results).lbctl("check now web").assert().code(code);
+    }
+    let output = lbd(&[Pass, Fail]).lbctl("check now web").assert().code(1);
+    assert_eq!(
+        text(&output.get_output().stdout),
+        "web/rs0 http: pass: as it was (this check: up, the real: down)\n\
+         web/rs1 http: FAIL: as it was (this check: up, the real: down)\n"
+    );
+    let output = lbd(&[Late]).lbctl("check now web -o json").assert().code(7);
+    let line: Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
+    assert_eq!(line["api_version"], "v1");
+    assert_eq!(
+        (&line["real"], &line["result"]),
+        (&"rs0".into(), &"late".into())
+    );
+}
+
+#[test]
+fn small_verbs_say_what_they_did() {
+    for (line, words) in [
+        (
+            "flows clear --all",
+            "12 flows forgotten\n3 connections reset, 0 udp sessions ended\n",
+        ),
+        (
+            "flows clear --service web --dry-run",
+            "12 flows would be forgotten\n3 connections would be reset, 0 udp sessions would be ended\n",
+        ),
+        ("log", "log filter: info, as configured\n"),
+        (
+            "log set debug",
+            "log filter: debug, until lbd restarts, or: lbctl log reset; the configuration says info\n",
+        ),
+        ("key fingerprint", "9f3a6c01d2e4b587\n"),
+        (
+            "maintenance",
+            "not in maintenance: new flows are taken, 0 flows run\n",
+        ),
+    ] {
+        let output = obedient().lbctl(line).assert().success();
+        assert_eq!(text(&output.get_output().stdout), words, "{line}");
+    }
+    let output = obedient().lbctl("node list").assert().success();
+    let table = text(&output.get_output().stdout);
+    assert!(table.contains("192.0.2.21: in 1 service, "), "{table}");
+    obedient().lbctl("node list 203.0.113.9").assert().code(3);
+    let output = obedient()
+        .lbctl("vip release 192.0.2.10 --dry-run")
+        .assert()
+        .success();
+    let words = "would change: vip 192.0.2.10: taken -> released\n";
+    assert_eq!(text(&output.get_output().stderr), words);
+}
+
+#[test]
+fn a_machine_is_drained_in_every_service_with_one_request() {
+    let address = "192.0.2.21".parse().unwrap();
+    let keys = |word: &str| Keys::from_iter([("admin".to_owned(), word.into())]);
+    for (line, word, dry_run) in [
+        ("node drain 192.0.2.21", "drain", false),
+        ("node drain 192.0.2.21 --wait --dry-run", "drain", true),
+        ("node enable 192.0.2.21", "enabled", false),
+        ("node disable 192.0.2.21", "disabled", false),
+    ] {
+        let lbd = obedient();
+        lbd.lbctl(line).assert().success();
+        let how = How {
+            dry_run,
+            ..How::default()
+        };
+        let keys = keys(word);
+        assert_eq!(
+            lbd.heard(),
+            [Request::SetNode { address, keys, how }],
+            "{line}"
+        );
+    }
+    // In the fixture it does not drain: as if somebody had enabled it at once.
+    let output = obedient()
+        .lbctl("node drain 192.0.2.21 --wait")
+        .assert()
+        .code(4);
+    let said = text(&output.get_output().stderr);
+    assert!(
+        said.contains("192.0.2.21 in web is no longer draining"),
+        "{said}"
+    );
 }

@@ -153,3 +153,26 @@ fn usage_mistakes_are_exit_code_2() {
         lbctl(line).assert().code(2);
     }
 }
+
+#[test]
+fn a_keys_fingerprint_needs_no_lbd() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("hash.key");
+    std::fs::write(&file, [7; 16]).unwrap();
+    let line = format!("key fingerprint --file {}", file.display());
+    let output = lbctl(&line).assert().success();
+    let expected = lbcore::net::HashKey::new([7; 16]).fingerprint() + "\n";
+    assert_eq!(
+        String::from_utf8_lossy(&output.get_output().stdout),
+        expected
+    );
+    for wrong in [&[7; 15][..], &[7; 17], &[]] {
+        std::fs::write(&file, wrong).unwrap();
+        let output = lbctl(&line).assert().code(1);
+        let stderr = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+        assert!(stderr.contains("has not 16 bytes"), "{stderr}");
+    }
+    lbctl("key fingerprint --file /nonexistent")
+        .assert()
+        .code(1);
+}

@@ -61,7 +61,8 @@ impl Probes {
         let (news, events) = mpsc::channel(4_096);
         let (suspected, _) = mpsc::channel(1);
         let (_, hops) = watch::channel(Arc::default());
-        tokio::spawn(lbd::probe::run(wanted, hops, board, news, suspected));
+        let (_, nows) = mpsc::channel(1);
+        tokio::spawn(lbd::probe::run(wanted, hops, board, news, suspected, nows));
         Probes {
             events,
             registry,

@@ -86,6 +86,7 @@ fn table(key: &HashKey) -> ServiceTable {
         key,
         services,
         interfaces,
+        maintenance: false,
         now: NOW,
     };
     compile(&inputs, &mut Rings::default(), 1).table

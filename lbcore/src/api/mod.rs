@@ -2,11 +2,14 @@
 //! how each travels over HTTP ([`route`]). Both programs use these very types, so neither can
 //! misread the other.
 
+mod check_now;
 mod doctor;
 mod error;
 mod event;
 mod explain;
+mod maintenance;
 mod name;
+mod node;
 mod request;
 mod response;
 pub mod route;
@@ -17,17 +20,20 @@ mod view;
 
 pub use crate::net::Prefix;
 pub use crate::service::{Fate, Plan, RealPlan, RealPlanChange, ServicePlan, ServicePlanChange};
+pub use check_now::{CheckNowResult, CheckNowView};
 pub use doctor::{CheckDone, Checked, DoctorView, FindingView, Severity};
 pub use error::{ApiError, ErrorBody, ErrorCode};
 pub use event::{EVENT_KINDS, EventView, Happening, StateChange, TransitionView};
 pub use explain::{
     CandidateView, EntryView, ExplainView, FlowFound, NearView, PacketKind, Verdict,
 };
+pub use maintenance::{InMaintenance, MaintenanceView};
 pub use name::{RealRef, ServiceRef};
+pub use node::{NodeRealView, NodeView, NodesView};
 pub use request::{FLOW_STATES, FlowFilter, How, MAX_FLOWS_LISTED, Request, VipVerb};
 pub use response::{
-    ChangeView, Envelope, FlowsView, RealsView, ReloadView, Response, SavedState, SavedView,
-    ServicesView, VipsView,
+    ChangeView, ClearedView, Envelope, FlowsView, KeyView, LogView, RealsView, ReloadView,
+    Response, SavedState, SavedView, ServicesView, VipsView,
 };
 pub use text::{is_printable, printable};
 pub use timestamp::Timestamp;

@@ -119,16 +119,66 @@ pub enum Request {
     Vips,
     /// Answer for a VIP, or stop.
     Vip {
-        /// Which.
-        vip: IpAddr,
-        /// Take or release.
+        /// Which; `None`: all.
+        vip: Option<IpAddr>,
+        /// Take, release, or follow `announce` again.
         verb: VipVerb,
+        /// Say what would change, and change nothing.
+        dry_run: bool,
     },
     /// The flows that are remembered now.
     Flows {
         /// Which of them.
         filter: FlowFilter,
     },
+    /// Forget flows of mode dr, end proxied connections and sessions.
+    ClearFlows {
+        /// Which of them.
+        filter: FlowFilter,
+        /// All of them: said on purpose, where the filter names none.
+        all: bool,
+        /// Say how many, and leave them.
+        dry_run: bool,
+    },
+    /// Every machine that is a real, by its address.
+    Nodes,
+    /// One machine in all services.
+    Node {
+        /// Its address.
+        address: IpAddr,
+    },
+    /// Run the checks of reals now, without waiting for their time. The answer is a stream of
+    /// [`super::CheckNowView`].
+    CheckNow {
+        /// Of which service.
+        service: ServiceRef,
+        /// Of which real; `None`: of all.
+        real: Option<RealRef>,
+        /// Say which there are, and ask nobody.
+        dry_run: bool,
+    },
+    /// Whether this lbd is in maintenance.
+    Maintenance,
+    /// Begin or end maintenance.
+    SetMaintenance {
+        /// Begin.
+        on: bool,
+        /// Say what would change, and change nothing.
+        dry_run: bool,
+    },
+    /// The filter of the log.
+    Log,
+    /// Another filter for the log, until this lbd ends.
+    SetLog {
+        /// Directives as in `log` of the configuration; `None`: those of the configuration.
+        filter: Option<String>,
+        /// For so many milliseconds; `None`: until it is set back.
+        for_ms: Option<u64>,
+        /// Say what would change, and change nothing.
+        dry_run: bool,
+    },
+    /// The fingerprint of the hash key.
+    Key,
     /// What the director would do with a packet; changes nothing.
     Explain {
         /// Its protocol.
@@ -176,7 +226,11 @@ impl Request {
             | Request::SetReal { how, .. }
             | Request::RemoveReal { how, .. }
             | Request::SetNode { how, .. } => !how.dry_run,
-            Request::Vip { .. } => true,
+            Request::Vip { dry_run, .. }
+            | Request::ClearFlows { dry_run, .. }
+            | Request::CheckNow { dry_run, .. }
+            | Request::SetMaintenance { dry_run, .. }
+            | Request::SetLog { dry_run, .. } => !dry_run,
             Request::Doctor { client } => client.is_some(),
             Request::Reload { dry_run, .. } => !dry_run,
             Request::Status
@@ -185,6 +239,11 @@ impl Request {
             | Request::Reals { .. }
             | Request::Real { .. }
             | Request::Vips
+            | Request::Nodes
+            | Request::Node { .. }
+            | Request::Maintenance
+            | Request::Log
+            | Request::Key
             | Request::Flows { .. }
             | Request::Events { .. }
             | Request::Explain { .. }
@@ -223,8 +282,38 @@ impl Request {
                 format!("node set {address}{}{how}", in_short(keys))
             }
             Request::Vips => "vips".into(),
-            Request::Vip { vip, verb } => format!("vip {verb} {vip}"),
+            Request::Vip {
+                vip: Some(vip),
+                verb,
+                ..
+            } => format!("vip {verb} {vip}"),
+            Request::Vip {
+                vip: None, verb, ..
+            } => format!("vip {verb} all"),
             Request::Flows { .. } => "flows".into(),
+            Request::ClearFlows { filter, .. } => format!("flows clear {filter}"),
+            Request::Nodes => "nodes".into(),
+            Request::Node { address } => format!("node {address}"),
+            Request::CheckNow {
+                service,
+                real: None,
+                ..
+            } => format!("check now {service}"),
+            Request::CheckNow {
+                service,
+                real: Some(real),
+                ..
+            } => format!("check now {service} {real}"),
+            Request::Maintenance => "maintenance".into(),
+            Request::SetMaintenance { on: true, .. } => "maintenance on".into(),
+            Request::SetMaintenance { on: false, .. } => "maintenance off".into(),
+            Request::Log => "log".into(),
+            Request::SetLog { filter, for_ms, .. } => {
+                let filter = filter.as_deref().unwrap_or("as configured");
+                let how_long = for_ms.map_or(String::new(), |ms| format!(" for {ms} ms"));
+                format!("log {filter}{how_long}")
+            }
+            Request::Key => "key".into(),
             Request::Events { .. } => "events".into(),
             Request::Explain {
                 protocol,
@@ -313,6 +402,8 @@ pub enum VipVerb {
     Take,
     /// Stop answering for it.
     Release,
+    /// Do again what `announce` of its services says.
+    Auto,
 }
 
 impl fmt::Display for VipVerb {
@@ -320,6 +411,7 @@ impl fmt::Display for VipVerb {
         f.write_str(match self {
             VipVerb::Take => "take",
             VipVerb::Release => "release",
+            VipVerb::Auto => "auto",
         })
     }
 }
@@ -331,6 +423,7 @@ impl FromStr for VipVerb {
         match text {
             "take" => Ok(VipVerb::Take),
             "release" => Ok(VipVerb::Release),
+            "auto" => Ok(VipVerb::Auto),
             _ => Err(()),
         }
     }
@@ -354,8 +447,121 @@ pub struct FlowFilter {
 }
 
 impl FlowFilter {
+    /// Whether it matches every flow there is.
+    pub fn is_everything(&self) -> bool {
+        let FlowFilter {
+            service,
+            real,
+            client,
+            protocol,
+            state,
+            limit: _,
+        } = self;
+        service.is_none()
+            && real.is_none()
+            && client.is_none()
+            && protocol.is_none()
+            && state.is_none()
+    }
+
     /// How many flows to list at most.
     pub fn bound(&self) -> usize {
         self.limit.unwrap_or(MAX_FLOWS_LISTED).min(MAX_FLOWS_LISTED)
+    }
+}
+
+impl fmt::Display for FlowFilter {
+    /// `service=web client=198.51.100.0/24`, or `all`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_everything() {
+            return f.write_str("all");
+        }
+        let words: Vec<String> = [
+            self.service.as_ref().map(|s| format!("service={s}")),
+            self.real.as_ref().map(|r| format!("real={r}")),
+            self.client.as_ref().map(|c| format!("client={c}")),
+            self.protocol.as_ref().map(|p| format!("protocol={p}")),
+            self.state.as_ref().map(|s| format!("state={s}")),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        f.write_str(&words.join(" "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t60a_who_only_looks_changes_nothing_and_a_dry_run_is_a_look() {
+        let vip = Some(IpAddr::from([192, 0, 2, 10]));
+        let verbs = |dry_run| {
+            [
+                Request::Vip {
+                    vip,
+                    verb: VipVerb::Auto,
+                    dry_run,
+                },
+                Request::ClearFlows {
+                    filter: FlowFilter::default(),
+                    all: true,
+                    dry_run,
+                },
+                Request::CheckNow {
+                    service: "web".into(),
+                    real: None,
+                    dry_run,
+                },
+                Request::SetMaintenance { on: true, dry_run },
+                Request::SetLog {
+                    filter: None,
+                    for_ms: None,
+                    dry_run,
+                },
+            ]
+        };
+        assert!(verbs(false).iter().all(Request::changes));
+        assert!(!verbs(true).iter().any(Request::changes));
+        for look in [
+            Request::Maintenance,
+            Request::Log,
+            Request::Key,
+            Request::Nodes,
+        ] {
+            assert!(!look.changes(), "{}", look.verb());
+        }
+    }
+
+    #[test]
+    fn the_audit_names_what_was_wanted() {
+        let filter = FlowFilter {
+            service: Some("web".into()),
+            client: "198.51.100.0/24".parse().ok(),
+            ..FlowFilter::default()
+        };
+        let clear = |filter, all| Request::ClearFlows {
+            filter,
+            all,
+            dry_run: false,
+        };
+        for (request, verb) in [
+            (
+                clear(filter, false),
+                "flows clear service=web client=198.51.100.0/24",
+            ),
+            (clear(FlowFilter::default(), true), "flows clear all"),
+            (
+                Request::SetLog {
+                    filter: Some("debug".into()),
+                    for_ms: Some(60_000),
+                    dry_run: false,
+                },
+                "log debug for 60000 ms",
+            ),
+        ] {
+            assert_eq!(request.verb(), verb);
+        }
     }
 }

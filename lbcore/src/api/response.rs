@@ -1,8 +1,8 @@
 //! Everything lbd answers.
 
 use super::{
-    API_VERSION, DoctorView, ExplainView, FlowView, Plan, RealView, ServiceView, StatusView,
-    VipView,
+    API_VERSION, DoctorView, ExplainView, FlowView, MaintenanceView, NodeView, NodesView, Plan,
+    RealView, ServiceView, StatusView, Timestamp, VipView,
 };
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,18 @@ pub enum Response {
     Vip(VipsView),
     /// To `Flows`.
     Flows(FlowsView),
+    /// To `ClearFlows`.
+    Cleared(ClearedView),
+    /// To `Nodes`.
+    Nodes(NodesView),
+    /// To `Node`.
+    Node(NodeView),
+    /// To `Maintenance` and `SetMaintenance`.
+    Maintenance(Box<MaintenanceView>),
+    /// To `Log` and `SetLog`.
+    Log(LogView),
+    /// To `Key`.
+    Key(KeyView),
     /// To `Explain`.
     Explain(Box<ExplainView>),
     /// To `Doctor`.
@@ -111,6 +123,13 @@ pub enum SavedState {
 pub struct VipsView {
     /// In file order.
     pub vips: Vec<VipView>,
+    /// What taking, releasing or leaving a VIP has changed, or would, in words; empty in listings,
+    /// and where it was so already.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<String>,
+    /// Nothing was changed: that is what would be.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
 }
 
 /// Remembered flows.
@@ -125,6 +144,43 @@ pub struct FlowsView {
     pub matched: u64,
     /// Whether more would have fitted.
     pub truncated: bool,
+}
+
+/// Flows that were cleared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClearedView {
+    /// Flows of mode dr that were forgotten.
+    pub forgotten: u64,
+    /// Proxied connections that were reset.
+    pub connections: u64,
+    /// Proxied udp sessions that were ended.
+    pub sessions: u64,
+    /// Nothing was cleared: so many would be.
+    pub dry_run: bool,
+}
+
+/// The filter of the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogView {
+    /// In force.
+    pub filter: String,
+    /// What the configuration says, as it was read at start.
+    pub configured: String,
+    /// When it goes back to that by itself.
+    pub until: Option<Timestamp>,
+    /// What is different now, in words; empty: it was so already.
+    pub changes: Vec<String>,
+    /// Nothing was changed: this is what would be.
+    pub dry_run: bool,
+}
+
+/// The key of every hash, as far as it may be told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyView {
+    /// Sixteen hex digits: equal where the keys are.
+    pub fingerprint: String,
+    /// The file it was read from.
+    pub file: String,
 }
 
 /// What a reload has done.

@@ -10,8 +10,8 @@ use super::{
 use crate::config::{Admin, Keys};
 use crate::net::Protocol;
 use query::{
-    doctor_query, flow_query, how_query, read_doctor_query, read_events_query, read_flow_query,
-    read_how_query,
+    clear_query, doctor_query, dry_run_query, flow_query, how_query, read_clear_query,
+    read_doctor_query, read_dry_run_query, read_events_query, read_flow_query, read_how_query,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -32,8 +32,11 @@ pub struct Call {
 pub const PATHS: &str = "GET /v1/status, GET|POST /v1/services, \
     GET|PATCH|DELETE /v1/services/{service}, GET|POST /v1/services/{service}/reals, \
     GET|PATCH|DELETE /v1/services/{service}/reals/{real}, \
-    POST /v1/services/{service}/reals/{real}/drain, PATCH /v1/nodes/{address}, GET /v1/vips, \
-    POST /v1/vips/{vip}/take|release, GET /v1/flows, GET /v1/events[?follow], GET /v1/doctor, POST /v1/explain, \
+    POST /v1/services/{service}/reals/{real}/drain, POST /v1/services/{service}/check, \
+    POST /v1/services/{service}/reals/{real}/check, GET /v1/nodes, \
+    GET|PATCH /v1/nodes/{address}, GET /v1/vips, \
+    POST /v1/vips[/{vip}]/take|release|auto, GET|DELETE /v1/flows, GET|POST /v1/maintenance, \
+    GET|POST /v1/log, GET /v1/key, GET /v1/events[?follow], GET /v1/doctor, POST /v1/explain, \
     POST /v1/trace, POST /v1/reload";
 
 #[derive(Serialize, Deserialize)]
@@ -53,11 +56,35 @@ struct ReloadBody {
     dry_run: bool,
 }
 
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MaintenanceBody {
+    maintenance: bool,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LogBody {
+    /// `null`: as configured.
+    filter: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    for_ms: Option<u64>,
+    #[serde(default)]
+    dry_run: bool,
+}
+
 impl Call {
     /// How `request` is sent.
     pub fn of(request: &Request) -> Call {
         let get = |target: String| Call {
             method: "GET",
+            target,
+            body: Vec::new(),
+        };
+        let post = |target: String| Call {
+            method: "POST",
             target,
             body: Vec::new(),
         };
@@ -88,12 +115,59 @@ impl Call {
                 changing("PATCH", &format!("/v1/nodes/{address}"), *how, keys)
             }
             Request::Vips => get("/v1/vips".into()),
-            Request::Vip { vip, verb } => Call {
-                method: "POST",
-                target: format!("/v1/vips/{}/{verb}", percent::encode(&vip.to_string())),
+            Request::Vip { vip, verb, dry_run } => {
+                let vip = vip.map(|vip| percent::encode(&vip.to_string()) + "/");
+                let vip = vip.unwrap_or_default();
+                post(format!("/v1/vips/{vip}{verb}{}", dry_run_query(*dry_run)))
+            }
+            Request::Flows { filter } => get(format!("/v1/flows{}", flow_query(filter))),
+            Request::ClearFlows {
+                filter,
+                all,
+                dry_run,
+            } => Call {
+                method: "DELETE",
+                target: format!("/v1/flows{}", clear_query(filter, *all, *dry_run)),
                 body: Vec::new(),
             },
-            Request::Flows { filter } => get(format!("/v1/flows{}", flow_query(filter))),
+            Request::Nodes => get("/v1/nodes".into()),
+            Request::Node { address } => get(format!(
+                "/v1/nodes/{}",
+                percent::encode(&address.to_string())
+            )),
+            Request::CheckNow {
+                service,
+                real,
+                dry_run,
+            } => {
+                let of = match real {
+                    Some(real) => real_path(service, real),
+                    None => service_path(service),
+                };
+                post(format!("{of}/check{}", dry_run_query(*dry_run)))
+            }
+            Request::Maintenance => get("/v1/maintenance".into()),
+            &Request::SetMaintenance { on, dry_run } => {
+                let body = MaintenanceBody {
+                    maintenance: on,
+                    dry_run,
+                };
+                with_body("POST", "/v1/maintenance".into(), &body)
+            }
+            Request::Log => get("/v1/log".into()),
+            Request::SetLog {
+                filter,
+                for_ms,
+                dry_run,
+            } => {
+                let body = LogBody {
+                    filter: filter.clone(),
+                    for_ms: *for_ms,
+                    dry_run: *dry_run,
+                };
+                with_body("POST", "/v1/log".into(), &body)
+            }
+            Request::Key => get("/v1/key".into()),
             Request::Events { follow } => get(match follow {
                 true => "/v1/events?follow".into(),
                 false => "/v1/events".into(),
@@ -194,10 +268,68 @@ impl Call {
                 how: read_how_query(query)?,
             }),
             (["vips"], "GET") => Ok(Request::Vips),
-            (["vips", vip, verb], "POST") => Ok(Request::Vip {
-                vip: an_address(vip)?,
+            (["vips", verb @ ("take" | "release" | "auto")], "POST") => Ok(Request::Vip {
+                vip: None,
                 verb: verb.parse::<VipVerb>().map_err(|()| no_such_path(path))?,
+                dry_run: read_dry_run_query(query)?,
             }),
+            (["vips", vip, verb], "POST") => Ok(Request::Vip {
+                vip: Some(
+                    vip.parse::<IpAddr>()
+                        .map_err(|_| bad_request(format!("{vip:?} is not an IP address")))?,
+                ),
+                verb: verb.parse::<VipVerb>().map_err(|()| no_such_path(path))?,
+                dry_run: read_dry_run_query(query)?,
+            }),
+            (["services", s, "check"], "POST") => Ok(Request::CheckNow {
+                service: (*s).into(),
+                real: None,
+                dry_run: read_dry_run_query(query)?,
+            }),
+            (["services", s, "reals", r, "check"], "POST") => Ok(Request::CheckNow {
+                service: (*s).into(),
+                real: Some((*r).into()),
+                dry_run: read_dry_run_query(query)?,
+            }),
+            (["nodes"], "GET") => Ok(Request::Nodes),
+            (["nodes", address], "GET") => Ok(Request::Node {
+                address: address
+                    .parse::<IpAddr>()
+                    .map_err(|_| bad_request(format!("{address:?} is not an IP address")))?,
+            }),
+            (["maintenance"], "GET") => Ok(Request::Maintenance),
+            (["maintenance"], "POST") => {
+                let MaintenanceBody {
+                    maintenance,
+                    dry_run,
+                } = json(body)?;
+                Ok(Request::SetMaintenance {
+                    on: maintenance,
+                    dry_run,
+                })
+            }
+            (["log"], "GET") => Ok(Request::Log),
+            (["log"], "POST") => {
+                let LogBody {
+                    filter,
+                    for_ms,
+                    dry_run,
+                } = json(body)?;
+                Ok(Request::SetLog {
+                    filter,
+                    for_ms,
+                    dry_run,
+                })
+            }
+            (["key"], "GET") => Ok(Request::Key),
+            (["flows"], "DELETE") => {
+                let (filter, all, dry_run) = read_clear_query(query)?;
+                Ok(Request::ClearFlows {
+                    filter,
+                    all,
+                    dry_run,
+                })
+            }
             (["flows"], "GET") => Ok(Request::Flows {
                 filter: read_flow_query(query)?,
             }),
@@ -246,14 +378,23 @@ impl Call {
                 };
                 Ok(Request::Reload { force, dry_run })
             }
-            (["status" | "vips" | "flows" | "events" | "doctor"], _) => Err(refuse("GET")),
-            (["services"] | ["services", _, "reals"], _) => Err(refuse("GET and POST")),
+            (["flows"], _) => Err(refuse("GET and DELETE")),
+            (["services"] | ["services", _, "reals"] | ["maintenance" | "log"], _) => {
+                Err(refuse("GET and POST"))
+            }
+            (["services", _, "check"] | ["services", _, "reals", _, "check"], _) => {
+                Err(refuse("POST"))
+            }
+            (["nodes", _], _) => Err(refuse("GET and PATCH")),
+            (["status" | "vips" | "events" | "doctor" | "nodes" | "key"], _) => Err(refuse("GET")),
             (["services", _] | ["services", _, "reals", _], _) => {
                 Err(refuse("GET, PATCH and DELETE"))
             }
-            (["nodes", _], _) => Err(refuse("PATCH")),
             (["services", _, "reals", _, "drain"], _)
-            | (["vips", _, "take" | "release"], _)
+            | (
+                ["vips", "take" | "release" | "auto"] | ["vips", _, "take" | "release" | "auto"],
+                _,
+            )
             | (["explain" | "trace" | "reload"], _) => Err(refuse("POST")),
             _ => Err(no_such_path(path)),
         }

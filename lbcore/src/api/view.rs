@@ -1,11 +1,12 @@
 //! The state of lbd as people and scripts see it. These keys are a contract: a key may be added,
 //! none is renamed or taken away.
 
-use super::{Timestamp, TransitionView};
+use super::{InMaintenance, Timestamp, TransitionView};
 use crate::config::{Admin, Announce, Mode};
 use crate::net::{Prefix, Protocol};
 use crate::sched;
 pub use crate::service::{RealState, ServiceState};
+use crate::vip::Hold;
 pub use crate::vip::VipState;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -26,6 +27,9 @@ pub struct StatusView {
     pub ready: bool,
     /// Why, or why not: `"every real was judged"`, `"2 reals not judged yet: web/rs1, web/rs2"`.
     pub ready_reason: String,
+    /// This lbd takes no new flows and answers for no VIP, by the operator's wish; `None`: it does.
+    #[serde(default)]
+    pub maintenance: Option<InMaintenance>,
     /// Tells whether two lbds share a hash key, and nothing else about it.
     pub key_fingerprint: String,
     /// The file the configuration comes from.
@@ -294,6 +298,10 @@ pub struct VipView {
     pub state: VipState,
     /// The configured policy.
     pub announce: Announce,
+    /// What was said by command, which goes before the policy: `take`, `release`; `default`:
+    /// nothing.
+    #[serde(default)]
+    pub held: Hold,
     /// The MAC it is announced with.
     pub mac: Option<String>,
     /// When it was last announced.

@@ -34,6 +34,7 @@ pub use render::render;
 pub use salvage::state_dir_of_bad;
 pub use sources::{SourceFile, Sources};
 pub use validate::{MAX_BYTES, check, check_bytes, parse};
+pub use value::check_log_filter;
 
 /// A good file.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,7 +5,7 @@ use super::Cursors;
 use crate::config::Mode;
 use crate::id::{Epoch, RealId};
 use crate::load::Loads;
-use crate::net::{Addr, FlowHash, FlowKey};
+use crate::net::{Addr, FlowHash, FlowKey, Protocol};
 use crate::sched::{Kind, Pick};
 use crate::service::{FlowFate, Member, Service, ServiceTable};
 use std::net::SocketAddr;
@@ -41,6 +41,8 @@ pub struct Connect {
 /// Why nobody is to be dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unconnected {
+    /// This lbd takes no new flows, by the operator's wish.
+    Maintenance,
     /// Nobody may serve, or everybody who may was tried.
     NoReal,
     /// Whoever may serve has all the connections it takes.
@@ -57,8 +59,8 @@ pub enum Unconnected {
 pub fn connect(caller: &Caller<'_>, cursors: &mut Cursors) -> Result<Connect, Unconnected> {
     let table = caller.table;
     let service = &table.services[caller.service];
-    if service.mode != Mode::Tproxy || service.ring.is_none() {
-        return Err(Unconnected::NoReal);
+    if let Some(why) = closed(table, service, caller.key.service.protocol) {
+        return Err(why);
     }
     let hash = table.key.flow(caller.key);
     let source = match service.kind {
@@ -78,6 +80,16 @@ pub fn connect(caller: &Caller<'_>, cursors: &mut Cursors) -> Result<Connect, Un
         return Ok(connect);
     }
     caller.another(service, &pick)
+}
+
+/// Why nobody is dialled for any client who comes now; worth asking before room is made for one.
+pub fn closed(table: &ServiceTable, service: &Service, protocol: Protocol) -> Option<Unconnected> {
+    // A TCP client has been let in already: in maintenance nobody listens for more of them.
+    if table.maintenance && protocol == Protocol::Udp {
+        return Some(Unconnected::Maintenance);
+    }
+    let serves = service.mode == Mode::Tproxy && service.ring.is_some();
+    (!serves).then_some(Unconnected::NoReal)
 }
 
 impl Caller<'_> {
@@ -125,7 +137,7 @@ impl Caller<'_> {
         for member in service.members.iter().filter(candidate) {
             match self.acceptable(member.id) {
                 Ok(connect) => return Ok(connect),
-                Err(Unconnected::NoReal) => {}
+                Err(Unconnected::NoReal | Unconnected::Maintenance) => {}
                 // One that will have room again says more than one that never will do.
                 Err(Unconnected::Full) => why = Unconnected::Full,
                 Err(Unconnected::OwnAddress) if why == Unconnected::NoReal => {
@@ -143,7 +155,7 @@ impl Caller<'_> {
 mod tests {
     use super::*;
     use crate::load::Weightiness;
-    use crate::net::{Protocol, ServiceKey};
+    use crate::net::ServiceKey;
     use crate::service::fixture::World;
     use std::collections::{BTreeMap, BTreeSet};
 
@@ -276,6 +288,19 @@ mod tests {
         let table = fixture("", &THREE[..2]).table();
         let alone = ask(&table, &loads, &key("10.0.0.1", 7), &[], &mut cursors);
         assert_eq!(alone, Err(Unconnected::OwnAddress));
+    }
+
+    #[test]
+    fn in_maintenance_only_those_are_dialled_for_who_were_let_in() {
+        let mut fixture = fixture("", &THREE);
+        fixture.maintenance = true;
+        let table = fixture.table();
+        let (loads, mut cursors) = (Loads::default(), Cursors::new(0));
+        let mut key = key("198.51.100.7", 1);
+        assert!(ask(&table, &loads, &key, &[], &mut cursors).is_ok());
+        key.service.protocol = Protocol::Udp;
+        let refused = ask(&table, &loads, &key, &[], &mut cursors);
+        assert_eq!(refused, Err(Unconnected::Maintenance));
     }
 
     #[test]

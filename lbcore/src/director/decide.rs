@@ -233,6 +233,7 @@ pub fn decide_subject(subject: &Subject, view: &View<'_>, now: Tick) -> Decision
         now,
     };
     let mut decision = match (transport, service.track) {
+        (Some(transport), Track::None) if ask.turns_away(transport) => ask.turned_away(Met::ByRing),
         (Some(_), Track::None) => ask.by_ring(Met::ByRing),
         (None, _) => ask.icmp_error(),
         (Some(transport), Track::Flows) => ask.flow(transport),
@@ -240,6 +241,14 @@ pub fn decide_subject(subject: &Subject, view: &View<'_>, now: Tick) -> Decision
     decision.service = Some(index);
     decision.hash = Some(hash);
     decision
+}
+
+/// Whether a packet can be a flow's first: without an entry, every datagram can.
+fn begins(transport: Transport) -> bool {
+    match transport {
+        Transport::Udp => true,
+        Transport::Tcp(flags) => flags.syn(),
+    }
 }
 
 /// One question about one flow.
@@ -309,16 +318,16 @@ impl Ask<'_> {
 
     /// A packet without a (usable) flow entry. `stale` is one that stands in the way.
     fn unknown(&self, transport: Transport, stale: Option<(Slot, Entry)>) -> Decision {
-        let begins = match transport {
-            Transport::Udp => true,
-            Transport::Tcp(flags) => flags.syn(),
-        };
+        let begins = begins(transport);
         let flood = self.view.flood && stale.is_none();
         let met = match stale {
             Some((_, entry)) if begins => Met::Anew(entry),
             _ if begins => Met::New,
             _ => Met::ByRing,
         };
+        if self.turns_away(transport) {
+            return self.turned_away(met);
+        }
         let mut decision = if begins && !flood {
             self.by_scheduler(met)
         } else {
@@ -339,6 +348,19 @@ impl Ask<'_> {
                 new,
             },
         };
+        decision
+    }
+
+    /// Whether a packet without a (usable) flow entry is a beginning that this lbd does not take: in
+    /// maintenance. What is no beginning belongs to a flow that was here before.
+    fn turns_away(&self, transport: Transport) -> bool {
+        self.view.table.maintenance && begins(transport)
+    }
+
+    /// Dropped, not refused: the client sends it again, and by then another lbd answers for the VIP.
+    fn turned_away(&self, met: Met) -> Decision {
+        let mut decision = Decision::new(Verdict::Drop(DropReason::Maintenance));
+        decision.met = met;
         decision
     }
 

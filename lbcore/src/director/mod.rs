@@ -12,7 +12,7 @@ mod flood;
 mod verdict;
 
 pub use commit::commit;
-pub use connect::{Caller, Connect, Unconnected, connect};
+pub use connect::{Caller, Connect, Unconnected, closed, connect};
 pub use counters::{Count, Counters, Handshakes, InterfaceTally, MAX_INTERFACES, Tally};
 pub use decide::{Chosen, Cursors, Decision, Memory, Met, View, decide, decide_subject};
 pub use flood::Flood;

@@ -600,3 +600,26 @@ fn handshakes_are_counted_once_by_how_they_end() {
     assert_eq!(bench.flows.len(), 1);
     assert_eq!(seen(&bench), (1, 1));
 }
+
+/// In maintenance: known flows go on, beginnings are dropped with their own reason, and what is no
+/// beginning belongs to a flow that was here before.
+#[test]
+fn maintenance_takes_no_new_flows_and_leaves_those_it_has() {
+    let mut bench = Bench::new(World::web("", &[1, 1, 1]));
+    let old = bench.tcp(1000, "S").unwrap();
+    assert_eq!(bench.tcp(1000, "A"), Some(old));
+    bench.world.maintenance = true;
+    bench.recompile();
+    assert_eq!(bench.tcp(1000, "A"), Some(old), "a known flow");
+    assert_eq!(bench.tcp(1001, "S"), None, "a new one");
+    assert_eq!(bench.drops(DropReason::Maintenance), 1);
+    let stray = bench.tcp(1002, "A");
+    assert!(stray.is_some(), "the rest of a flow that is not remembered");
+    assert_eq!(bench.tcp(1000, "FA"), Some(old), "its end");
+    assert_eq!(bench.tcp(1000, "S"), None, "its port used again");
+    assert_eq!(bench.drops(DropReason::Maintenance), 2);
+    bench.world.maintenance = false;
+    bench.recompile();
+    assert!(bench.tcp(1001, "S").is_some(), "as before");
+    assert_eq!(bench.drops(DropReason::Maintenance), 2);
+}

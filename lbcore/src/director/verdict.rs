@@ -25,6 +25,8 @@ pub enum DropReason {
     IpOptions,
     /// A source address that no client can have: multicast, loopback, 0/8, or the VIP itself.
     Martian,
+    /// A new flow, while this lbd is in maintenance: left to another one.
+    Maintenance,
     /// Nobody may get the flow.
     NoReal,
     /// A real is chosen, but its MAC is not known.
@@ -43,11 +45,12 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, in the order of its number.
-    pub const ALL: [DropReason; 11] = [
+    pub const ALL: [DropReason; 12] = [
         DropReason::Malformed,
         DropReason::Fragment,
         DropReason::IpOptions,
         DropReason::Martian,
+        DropReason::Maintenance,
         DropReason::NoReal,
         DropReason::NoNeighbor,
         DropReason::DeadReal,
@@ -64,6 +67,7 @@ impl DropReason {
             DropReason::Fragment => "fragment",
             DropReason::IpOptions => "ip_options",
             DropReason::Martian => "martian",
+            DropReason::Maintenance => "maintenance",
             DropReason::NoReal => "no_real",
             DropReason::NoNeighbor => "no_neighbor",
             DropReason::DeadReal => "dead_real",

@@ -474,3 +474,22 @@ fn t30_no_false_down_in_an_idle_hour() {
         assert_eq!(detect(seed, Tick(u64::MAX), 0, Tick(3_600_000)), None);
     }
 }
+
+#[test]
+fn who_is_in_a_hurry_is_due_now_and_keeps_its_pace_afterwards() {
+    let mut table = Timetable::new(Random::seeded(7));
+    let (now, pace) = (Tick(1_000), PACE);
+    for key in 0..3_u32 {
+        table.add(key, pace, now);
+    }
+    assert!(table.hurry(2, now));
+    while let Some(key) = table.take_due(now) {
+        if key == 2 {
+            assert!(!table.hurry(2, now), "it is under way");
+        }
+        table.done(key, Tempo::Steady, now);
+    }
+    assert!(table.next_due().is_some_and(|due| due > now));
+    assert!(!table.hurry(9, now), "there is none");
+    assert_eq!(table.len(), 3);
+}

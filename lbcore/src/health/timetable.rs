@@ -138,6 +138,18 @@ impl<K: Ord + Copy> Timetable<K> {
         self.enqueue(key, due);
     }
 
+    /// Makes a check's next probe due now. False: a probe of it is under way, or there is no such
+    /// check.
+    pub fn hurry(&mut self, key: K, now: Tick) -> bool {
+        let Some(Entry { due: Some(due), .. }) = self.entries.get_mut(&key) else {
+            return false;
+        };
+        let before = std::mem::replace(due, now);
+        self.dequeue(key, before);
+        self.enqueue(key, now);
+        true
+    }
+
     /// How many checks there are, waiting or under way.
     pub fn len(&self) -> usize {
         self.entries.len()

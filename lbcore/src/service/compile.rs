@@ -85,6 +85,8 @@ pub struct Inputs<'a> {
     pub services: Vec<ServiceInput<'a>>,
     /// Interfaces that are there now.
     pub interfaces: Vec<Interface>,
+    /// The operator wants no new flows here.
+    pub maintenance: bool,
     /// Now.
     pub now: Tick,
 }
@@ -147,6 +149,7 @@ pub fn compile(inputs: &Inputs<'_>, rings: &mut Rings, generation: u64) -> Compi
         key: inputs.key.clone(),
         services: Vec::with_capacity(inputs.services.len()),
         interfaces: inputs.interfaces.clone(),
+        maintenance: inputs.maintenance,
         by_key: HashMap::with_hasher(hasher.clone()),
         vips: HashSet::with_hasher(hasher),
         reals: Vec::new(),
@@ -358,6 +361,7 @@ impl ServiceTable {
             key: &key,
             services: Vec::new(),
             interfaces: Vec::new(),
+            maintenance: false,
             now: Tick(0),
         };
         compile(&inputs, &mut Rings::default(), 0).table

@@ -25,6 +25,8 @@ pub struct World {
     pub last_good: Vec<String>,
     /// Weights that reals give themselves.
     pub says: BTreeMap<String, u16>,
+    /// The operator wants no new flows.
+    pub maintenance: bool,
     pub now: Tick,
     rings: Rings,
     generation: u64,
@@ -45,6 +47,7 @@ impl World {
             ejected: BTreeMap::new(),
             last_good: Vec::new(),
             says: BTreeMap::new(),
+            maintenance: false,
             now: Tick(1_000_000),
             rings: Rings::default(),
             generation: 0,
@@ -157,6 +160,7 @@ impl World {
             key: &self.key,
             services,
             interfaces,
+            maintenance: self.maintenance,
             now: self.now,
         };
         self.generation += 1;

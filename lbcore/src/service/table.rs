@@ -180,6 +180,8 @@ pub struct ServiceTable {
     pub services: Vec<Service>,
     /// Interfaces frames come in by.
     pub interfaces: Vec<Interface>,
+    /// This lbd takes no new flows, by the operator's wish; those it has go on.
+    pub maintenance: bool,
     pub(super) by_key: HashMap<ServiceKey, usize, ahash::RandomState>,
     pub(super) vips: HashSet<Addr, ahash::RandomState>,
     pub(super) reals: Vec<Option<Real>>,

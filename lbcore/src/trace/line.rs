@@ -118,6 +118,7 @@ fn dropped(reason: DropReason, seen: &Seen, before: &str) -> String {
         }
         (DropReason::IpOptions, _) => "IP options, or too many extension headers",
         (DropReason::Martian, _) => "a source address that no client can have",
+        (DropReason::Maintenance, _) => words::IN_MAINTENANCE,
         (DropReason::NoReal, _) => "no real may serve",
         (DropReason::NoNeighbor, _) => "the chosen real's MAC address is not known",
         (DropReason::DeadReal, _) => "its real is dead, and on_dead says drop",

@@ -16,7 +16,7 @@ pub use replay::{Replay, Replayed};
 pub use seen::Seen;
 pub use supposed::{Supposed, Unsupposed, suppose};
 pub use wanted::{Wanted, reals_called, service_called};
-pub use words::{chooser, met, why_not};
+pub use words::{IN_MAINTENANCE, chooser, met, why_not};
 
 #[cfg(test)]
 mod tests;

@@ -101,6 +101,7 @@ impl Supposed {
                 name: name.cloned().unwrap_or_else(|| "capture".to_owned()),
                 mac: own,
             }],
+            maintenance: false,
             // Late enough that every grace and drain period is over.
             now: Tick(u64::MAX / 2),
         };

@@ -59,6 +59,10 @@ pub fn chooser(met: &Met, kind: Kind) -> String {
     }
 }
 
+/// What a new flow meets in maintenance.
+pub const IN_MAINTENANCE: &str = "this lbd takes no new flows; the client's next packet may find \
+                                  another one (lbctl maintenance off ends it)";
+
 /// Why a real is not a candidate.
 pub fn why_not(why: WhyNot, member: &Member) -> String {
     match why {

@@ -15,6 +15,17 @@ pub enum Announce {
     Never,
 }
 
+impl Announce {
+    /// As the configuration spells it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Announce::Always => "always",
+            Announce::WhenOwned => "when-owned",
+            Announce::Never => "never",
+        }
+    }
+}
+
 /// What the operator said about one VIP with `lbctl vip take|release`; it goes before [`Announce`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

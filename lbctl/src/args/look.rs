@@ -1,14 +1,27 @@
 //! What looks at flows, events and single packets.
 
+use super::ChangeArgs;
 use super::value::{protocol, real, service};
-use clap::Args;
 use clap::builder::PossibleValuesParser;
+use clap::{Args, Subcommand};
 use lbcore::api::{EVENT_KINDS, FLOW_STATES, Prefix, RealRef, ServiceRef};
 use lbcore::net::Protocol;
 use std::net::SocketAddr;
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct FlowsArgs {
+    #[command(subcommand)]
+    pub command: Option<FlowsCommand>,
+    #[command(flatten)]
+    pub which: WhichFlows,
+    /// At most this many; lbd itself stops at 10000
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub limit: usize,
+}
+
+#[derive(Debug, Args)]
+pub struct WhichFlows {
     /// Only of this service (name, or VIP:PORT/PROTO)
     #[arg(long, value_parser = service)]
     pub service: Option<ServiceRef>,
@@ -24,9 +37,23 @@ pub struct FlowsArgs {
     /// Only in this state
     #[arg(long, value_parser = PossibleValuesParser::new(FLOW_STATES), hide_possible_values = true)]
     pub state: Option<String>,
-    /// At most this many; lbd itself stops at 10000
-    #[arg(long, value_name = "N", default_value_t = 1000)]
-    pub limit: usize,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum FlowsCommand {
+    /// Forget flows, reset proxied connections, end proxied sessions
+    ///
+    /// A forgotten flow's next packet is decided anew: a SYN or a datagram by the scheduler, any
+    /// other packet by the ring, which may send it to another real, and that one resets it.
+    Clear {
+        #[command(flatten)]
+        which: WhichFlows,
+        /// All flows of all services
+        #[arg(long)]
+        all: bool,
+        #[command(flatten)]
+        change: ChangeArgs,
+    },
 }
 
 #[derive(Debug, Args)]

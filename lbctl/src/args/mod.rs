@@ -3,7 +3,10 @@
 mod config;
 mod import;
 mod judge;
+mod log;
 mod look;
+mod maintenance;
+mod node;
 mod real;
 mod service;
 mod trace;
@@ -13,18 +16,21 @@ mod vip;
 pub use config::{ConfigCommand, ReloadArgs};
 pub use import::{ImportCommand, KubernetesArgs};
 pub use judge::{DoctorArgs, HealthArgs};
-pub use look::{EventsArgs, ExplainArgs, FlowsArgs};
+pub use log::{CheckCommand, CheckNowArgs, KeyCommand, LogCommand};
+pub use look::{EventsArgs, ExplainArgs, FlowsArgs, FlowsCommand, WhichFlows};
+pub use maintenance::MaintenanceCommand;
+pub use node::NodeCommand;
 pub use real::{RealArgs, RealCommand};
 pub use service::ServiceCommand;
 pub use trace::{ReplayArgs, TraceArgs};
-pub use vip::VipCommand;
+pub use vip::{VipArgs, VipCommand};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
-use value::interval;
+use value::{duration, interval};
 
 /// Look at lbd, the layer-4 load balancer, and change what it does
 ///
@@ -91,10 +97,13 @@ pub enum Command {
     /// Look at real servers; drain, enable, disable them, change a weight
     #[command(subcommand)]
     Real(RealCommand),
+    /// Look at machines by address; drain, enable, disable one in every service at once
+    #[command(subcommand)]
+    Node(NodeCommand),
     /// Who answers for the VIPs; take or release one
     #[command(subcommand)]
     Vip(VipCommand),
-    /// List the flows lbd remembers now, and the connections and sessions it proxies
+    /// List the flows lbd remembers and the connections and sessions it proxies; clear them
     Flows(FlowsArgs),
     /// What happened since lbd started: servers, services, VIPs, reloads, changes by command
     Events(EventsArgs),
@@ -106,6 +115,22 @@ pub enum Command {
     Replay(Box<ReplayArgs>),
     /// Look for what is wrong with this host, the network and the reals; exit code 1 if something is
     Doctor(DoctorArgs),
+    /// Run checks at once
+    #[command(subcommand)]
+    Check(CheckCommand),
+    /// Whether this lbd is in maintenance: no new flows, no VIPs; begin or end it
+    Maintenance {
+        #[command(subcommand)]
+        command: Option<MaintenanceCommand>,
+    },
+    /// What lbd logs now; log more or less for a while
+    Log {
+        #[command(subcommand)]
+        command: Option<LogCommand>,
+    },
+    /// The hash key, which lbds that stand in for each other share
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Read the configuration file again; returns when it is in force, or says what is wrong
     Reload(ReloadArgs),
     /// Check a configuration file
@@ -128,6 +153,16 @@ pub struct ChangeArgs {
     /// Say what would change, and change nothing
     #[arg(long)]
     pub dry_run: bool,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub struct WaitArgs {
+    /// Return when the last flow has ended (TCP: at most two minutes after its FIN)
+    #[arg(long)]
+    pub wait: bool,
+    /// With --wait: give up after this long (exit code 7); what was changed stays
+    #[arg(long, value_name = "DURATION", requires = "wait", value_parser = duration)]
+    pub timeout: Option<Duration>,
 }
 
 /// `-w 1s` is meant as `-w=1s`, while in `-w status` the watching has no interval: clap cannot
@@ -187,6 +222,15 @@ mod tests {
             "lbctl real set web rs1 --weight 257",
             "lbctl real drain web rs1 --timeout 5m",
             "lbctl flows --client 1.2.3.4/33",
+            "lbctl flows --service web clear",
+            "lbctl flows clear --limit 3",
+            "lbctl maintenance on --timeout 5m",
+            "lbctl maintenance maybe",
+            "lbctl node drain rs1",
+            "lbctl log set",
+            "lbctl log set debug --for soon",
+            "lbctl check now",
+            "lbctl key",
             "lbctl import",
             "lbctl import kubernetes - --services web",
             "lbctl import kubernetes - --node-selector =x",

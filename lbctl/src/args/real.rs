@@ -1,10 +1,9 @@
 //! `lbctl real`
 
-use super::ChangeArgs;
-use super::value::{duration, real, service};
+use super::value::{real, service};
+use super::{ChangeArgs, WaitArgs};
 use clap::{Args, Subcommand};
 use lbcore::api::{RealRef, ServiceRef};
-use std::time::Duration;
 
 #[derive(Debug, Subcommand)]
 pub enum RealCommand {
@@ -20,12 +19,8 @@ pub enum RealCommand {
     Drain {
         #[command(flatten)]
         real: RealArgs,
-        /// Return when its last flow has ended (TCP: at most two minutes after its FIN)
-        #[arg(long)]
-        wait: bool,
-        /// With --wait: give up after this long (exit code 7); the real stays draining
-        #[arg(long, value_name = "DURATION", requires = "wait", value_parser = duration)]
-        timeout: Option<Duration>,
+        #[command(flatten)]
+        wait: WaitArgs,
         #[command(flatten)]
         change: ChangeArgs,
     },

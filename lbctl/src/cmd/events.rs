@@ -33,7 +33,7 @@ pub async fn run(args: EventsArgs, context: &Context) -> Result<ExitCode, Failur
                 return Ok(());
             }
         }
-        context.print_line(line, render::events::event)
+        context.print_line(line, render::events::event).map(drop)
     };
     let request = Request::Events { follow };
     context.client.lines(&request, hear).await?;

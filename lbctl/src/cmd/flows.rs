@@ -1,31 +1,24 @@
 //! `lbctl flows`
 
-use crate::args::FlowsArgs;
+use crate::args::{FlowsArgs, FlowsCommand, WhichFlows};
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::output::{Context, say};
 use crate::render;
-use lbcore::api::{FlowFilter, FlowsView, MAX_FLOWS_LISTED, Request};
+use lbcore::api::{ClearedView, FlowFilter, FlowsView, MAX_FLOWS_LISTED, Request};
 use std::process::ExitCode;
 
 pub async fn run(args: FlowsArgs, context: &Context) -> Result<ExitCode, Failure> {
     let FlowsArgs {
-        service,
-        real,
-        client,
-        protocol,
-        state,
+        command,
+        which,
         limit,
     } = args;
+    if let Some(FlowsCommand::Clear { which, all, change }) = command {
+        return clear(which, all, change.dry_run, context).await;
+    }
     let request = Request::Flows {
-        filter: FlowFilter {
-            service,
-            real,
-            client,
-            protocol,
-            state,
-            limit: Some(limit),
-        },
+        filter: filter(which, Some(limit)),
     };
     let fetch = async |client: &Client| {
         let view: FlowsView = client.ask(&request).await?;
@@ -42,4 +35,37 @@ pub async fn run(args: FlowsArgs, context: &Context) -> Result<ExitCode, Failure
         Ok(view)
     };
     context.show(fetch, render::flows::list).await
+}
+
+fn filter(which: WhichFlows, limit: Option<usize>) -> FlowFilter {
+    let WhichFlows {
+        service,
+        real,
+        client,
+        protocol,
+        state,
+    } = which;
+    FlowFilter {
+        service,
+        real,
+        client,
+        protocol,
+        state,
+        limit,
+    }
+}
+
+async fn clear(
+    which: WhichFlows,
+    all: bool,
+    dry_run: bool,
+    context: &Context,
+) -> Result<ExitCode, Failure> {
+    let request = Request::ClearFlows {
+        filter: filter(which, None),
+        all,
+        dry_run,
+    };
+    let done: ClearedView = context.client.ask(&request).await?;
+    context.print(&done, render::flows::cleared)
 }

@@ -1,10 +1,11 @@
 //! `lbctl health`: for track scripts (keepalived, BIRD).
 
 use crate::args::HealthArgs;
+use crate::client::Client;
 use crate::failure::Failure;
 use crate::output::Context;
 use crate::render::{Page, Tone};
-use lbcore::api::{Request, ServiceState, ServiceView, StatusView};
+use lbcore::api::{MaintenanceView, Request, ServiceRef, ServiceState, ServiceView, StatusView};
 use serde::Serialize;
 use std::process::ExitCode;
 
@@ -16,24 +17,38 @@ struct Health {
 }
 
 pub async fn run(args: HealthArgs, context: &Context) -> Result<ExitCode, Failure> {
-    let health = match args.service {
-        Some(service) => of_service(&context.client.ask(&Request::Service { service }).await?),
-        None => of_all(&context.client.ask(&Request::Status).await?),
-    };
+    let fetch = async |client: &Client| look(client, args.service.as_ref()).await;
+    if context.watches() {
+        return context.show(fetch, draw).await;
+    }
+    let health = fetch(&context.client).await?;
     context.print(&health, draw)?;
     Ok(ExitCode::from(u8::from(!health.serving)))
 }
 
-fn of_service(service: &ServiceView) -> Health {
+async fn look(client: &Client, service: Option<&ServiceRef>) -> Result<Health, Failure> {
+    let Some(service) = service.cloned() else {
+        return Ok(of_all(&client.ask(&Request::Status).await?));
+    };
+    let service = client.ask(&Request::Service { service }).await?;
+    let here = client.ask(&Request::Maintenance).await?;
+    Ok(of_service(&service, &here))
+}
+
+fn of_service(service: &ServiceView, here: &MaintenanceView) -> Health {
     let ServiceView {
         name,
         state,
         state_reason,
         ..
     } = service;
+    let mut reason = format!("{name} is {state}: {state_reason}");
+    if here.maintenance {
+        reason.push_str("; this lbd is in maintenance");
+    }
     Health {
-        serving: state.serves(),
-        reason: format!("{name} is {state}: {state_reason}"),
+        serving: state.serves() && !here.maintenance,
+        reason,
     }
 }
 

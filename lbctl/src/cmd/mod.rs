@@ -1,5 +1,6 @@
 //! One file for each noun: what is asked of lbd, and which screen shows the answer.
 
+mod check;
 mod completion;
 mod config;
 mod doctor;
@@ -8,6 +9,10 @@ mod explain;
 mod flows;
 mod health;
 mod import;
+mod key;
+mod log;
+mod maintenance;
+mod node;
 mod real;
 mod reload;
 mod replay;
@@ -15,6 +20,7 @@ mod service;
 mod status;
 mod trace;
 mod vip;
+mod wait;
 
 use crate::args::{Cli, Command};
 use crate::failure::Failure;
@@ -35,6 +41,13 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Service(command) => block_on(service::run(command, &Context::new(global))),
         Command::Real(command) => block_on(real::run(command, &Context::new(global))),
         Command::Vip(command) => block_on(vip::run(command, &Context::new(global))),
+        Command::Node(command) => block_on(node::run(command, &Context::new(global))),
+        Command::Check(command) => block_on(check::run(command, &Context::new(global))),
+        Command::Maintenance { command } => {
+            block_on(maintenance::run(command, &Context::new(global)))
+        }
+        Command::Log { command } => block_on(log::run(command, &Context::new(global))),
+        Command::Key(command) => block_on(key::run(command, &Context::new(global))),
         Command::Flows(args) => block_on(flows::run(args, &Context::new(global))),
         Command::Events(args) => block_on(events::run(args, &Context::new(global))),
         Command::Explain(args) => block_on(explain::run(args, &Context::new(global))),

@@ -1,5 +1,6 @@
 //! `lbctl real`
 
+use super::wait::until_none;
 use crate::args::{ChangeArgs, RealArgs, RealCommand};
 use crate::client::Client;
 use crate::failure::Failure;
@@ -8,10 +9,6 @@ use crate::render;
 use crate::render::real::{RealList, RealOf};
 use lbcore::api::{ChangeView, How, RealView, RealsView, Request, ServiceRef, ServicesView};
 use lbcore::config::{Admin, Keys};
-use std::time::{Duration, Instant};
-
-/// How often a waiting drain looks again.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
 use std::process::ExitCode;
 
 pub async fn run(command: RealCommand, context: &Context) -> Result<ExitCode, Failure> {
@@ -25,17 +22,14 @@ pub async fn run(command: RealCommand, context: &Context) -> Result<ExitCode, Fa
             let fetch = async |client: &Client| client.ask::<RealView>(&request).await;
             context.show(fetch, render::real::show).await
         }
-        RealCommand::Drain {
-            real,
-            wait,
-            timeout,
-            change,
-        } => {
+        RealCommand::Drain { real, wait, change } => {
             let done = set(context, &real, wish(Admin::Drain), change).await?;
-            match wait && !change.dry_run {
-                true => until_empty(context, &real, timeout).await,
-                false => Ok(done),
+            if !wait.wait || change.dry_run {
+                return Ok(done);
             }
+            let whose = format!("{}/{}", real.service, real.real);
+            let flows = async || draining(context, &real).await;
+            until_none(&whose, wait, flows).await
         }
         RealCommand::Enable { real, change } => {
             set(context, &real, wish(Admin::Enabled), change).await
@@ -54,7 +48,7 @@ pub async fn run(command: RealCommand, context: &Context) -> Result<ExitCode, Fa
     }
 }
 
-fn wish(admin: Admin) -> Keys {
+pub(super) fn wish(admin: Admin) -> Keys {
     Keys::from_iter([("admin".to_owned(), admin.word().into())])
 }
 
@@ -110,49 +104,18 @@ async fn set(
     context.print(&done, render::change::changed)
 }
 
-/// Waits until the real has no flows left, telling on stderr how it goes.
-async fn until_empty(
-    context: &Context,
-    args: &RealArgs,
-    timeout: Option<Duration>,
-) -> Result<ExitCode, Failure> {
-    let began = Instant::now();
+/// The flows that a real still has, while nobody has ended its draining.
+async fn draining(context: &Context, args: &RealArgs) -> Result<u64, Failure> {
     let request = Request::Real {
         service: args.service.clone(),
         real: args.real.clone(),
     };
-    let mut said = None;
-    loop {
-        let now: RealView = context.client.ask(&request).await?;
-        if now.admin != Admin::Drain {
-            let admin = render::words::admin(now.admin);
-            return Err(Failure::DrainEnded {
-                real: now.name,
-                admin,
-            });
-        }
-        if now.flows == 0 {
-            say(&format!("{} is empty", now.name));
-            return Ok(ExitCode::SUCCESS);
-        }
-        if said != Some(now.flows) {
-            say(&format!(
-                "{} has {} flows left",
-                now.name,
-                render::human::count(now.flows)
-            ));
-            said = Some(now.flows);
-        }
-        let waited = began.elapsed();
-        let left = timeout.map_or(Duration::MAX, |timeout| timeout.saturating_sub(waited));
-        if left.is_zero() {
-            let waited = timeout.unwrap_or(waited);
-            return Err(Failure::StillDraining {
-                flows: now.flows,
-                real: now.name,
-                waited,
-            });
-        }
-        tokio::time::sleep(left.min(LOOK_AGAIN)).await;
+    let now: RealView = context.client.ask(&request).await?;
+    match now.admin {
+        Admin::Drain => Ok(now.flows),
+        admin => Err(Failure::DrainEnded {
+            real: now.name,
+            admin: render::words::admin(admin),
+        }),
     }
 }

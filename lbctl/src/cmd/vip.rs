@@ -1,6 +1,6 @@
 //! `lbctl vip`
 
-use crate::args::VipCommand;
+use crate::args::{VipArgs, VipCommand};
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::output::{Context, say};
@@ -11,51 +11,54 @@ use std::process::ExitCode;
 
 pub async fn run(command: VipCommand, context: &Context) -> Result<ExitCode, Failure> {
     match command {
-        VipCommand::List => {
-            let fetch = async |client: &Client| client.ask::<VipsView>(&Request::Vips).await;
+        VipCommand::List { vip } => {
+            let fetch = async |client: &Client| list(client, vip).await;
             context.show(fetch, render::vip::list).await
         }
-        VipCommand::Take { vip, change } => set(context, vip, VipVerb::Take, change.dry_run).await,
-        VipCommand::Release { vip, change } => {
-            set(context, vip, VipVerb::Release, change.dry_run).await
-        }
+        VipCommand::Take(args) => set(context, args, VipVerb::Take).await,
+        VipCommand::Release(args) => set(context, args, VipVerb::Release).await,
+        VipCommand::Auto(args) => set(context, args, VipVerb::Auto).await,
     }
 }
 
-async fn set(
-    context: &Context,
-    vip: IpAddr,
-    verb: VipVerb,
-    dry_run: bool,
-) -> Result<ExitCode, Failure> {
-    if !dry_run {
-        let done: VipsView = context.client.ask(&Request::Vip { vip, verb }).await?;
-        let answered = |vip: &VipView| matches!(vip.state, VipState::Announced | VipState::Owned);
-        if done
-            .vips
-            .iter()
-            .any(|vip| answered(vip) != (verb == VipVerb::Take))
-        {
-            say("it takes effect within a second or two; see: lbctl vip list -w");
+async fn list(client: &Client, vip: Option<IpAddr>) -> Result<VipsView, Failure> {
+    let mut view: VipsView = client.ask(&Request::Vips).await?;
+    if let Some(vip) = vip {
+        view.vips.retain(|view| view.vip == vip);
+        if view.vips.is_empty() {
+            let words = format!("no service has the VIP {vip}");
+            let error = ApiError::new(ErrorCode::NotFound, words);
+            return Err(error.hint("lbctl vip list shows them all").into());
         }
-        return context.print(&done, render::vip::list);
     }
-    let VipsView { vips } = context.client.ask(&Request::Vips).await?;
-    let mut known = vips.iter().filter(|view| view.vip == vip).peekable();
-    if known.peek().is_none() {
-        let error = ApiError::new(
-            ErrorCode::NotFound,
-            format!("no service uses the VIP {vip}"),
-        );
-        return Err(error.hint("see: lbctl vip list").into());
+    Ok(view)
+}
+
+async fn set(context: &Context, args: VipArgs, verb: VipVerb) -> Result<ExitCode, Failure> {
+    let dry_run = args.change.dry_run;
+    let request = Request::Vip {
+        vip: args.vip,
+        verb,
+        dry_run,
+    };
+    let done: VipsView = context.client.ask(&request).await?;
+    if done.changes.is_empty() {
+        say("it is so already");
     }
-    for now in known {
-        let on = now.interface.as_deref().unwrap_or("no interface");
-        let what = match verb {
-            VipVerb::Take => "would be probed, then announced",
-            VipVerb::Release => "would no longer be answered for; its traffic would stop coming",
-        };
-        say(&format!("{vip} on {on} (now {}) {what}", now.state));
+    for change in &done.changes {
+        say(&format!(
+            "{}{change}",
+            if dry_run { "would change: " } else { "" }
+        ));
     }
-    Ok(ExitCode::SUCCESS)
+    let answered = |vip: &VipView| matches!(vip.state, VipState::Announced | VipState::Owned);
+    let settled = |vip: &VipView| match verb {
+        VipVerb::Take => answered(vip),
+        VipVerb::Release => !answered(vip),
+        VipVerb::Auto => done.changes.is_empty(),
+    };
+    if !dry_run && !done.vips.iter().all(settled) {
+        say("it takes effect within a second or two; see: lbctl vip list -w");
+    }
+    context.print(&done, render::vip::list)
 }

@@ -2,7 +2,7 @@
 
 use super::human;
 use super::page::{Field, Page, numbers, words};
-use lbcore::api::{FlowView, FlowsView};
+use lbcore::api::{ClearedView, FlowView, FlowsView};
 use std::time::Duration;
 
 /// Draws `lbctl flows`. The columns of proxied connections are there when there are some.
@@ -25,6 +25,28 @@ pub fn list(view: &FlowsView, page: &mut Page) {
     columns.extend([numbers("AGE"), numbers("IDLE"), numbers("EXPIRES")]);
     let rows = view.flows.iter().map(|flow| row(flow, proxied));
     page.table(&columns, rows.collect::<Vec<_>>());
+}
+
+/// Draws `lbctl flows clear`.
+pub fn cleared(view: &ClearedView, page: &mut Page) {
+    let ClearedView {
+        forgotten,
+        connections,
+        sessions,
+        dry_run,
+    } = view;
+    let would = if *dry_run { " would be" } else { "" };
+    page.line(&format!(
+        "{} flows{would} forgotten",
+        human::count(*forgotten)
+    ));
+    if connections + sessions > 0 {
+        page.line(&format!(
+            "{} connections{would} reset, {} udp sessions{would} ended",
+            human::count(*connections),
+            human::count(*sessions)
+        ));
+    }
 }
 
 fn row(flow: &FlowView, proxied: bool) -> Vec<Field> {

@@ -2,12 +2,16 @@
 //! elsewhere loses what could move a cursor.
 
 pub mod change;
+pub mod check_now;
 pub mod doctor;
 pub mod events;
 pub mod explain;
 pub mod flows;
 pub mod human;
 pub mod json;
+pub mod log;
+pub mod maintenance;
+pub mod node;
 mod page;
 pub mod real;
 pub mod reload;

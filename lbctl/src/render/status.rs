@@ -2,7 +2,7 @@
 
 use super::page::{Field, Page, Tone, numbers, words};
 use super::words::{self as say, several};
-use super::{Look, human};
+use super::{Look, human, maintenance};
 use lbcore::api::{FramesView, ProxyView, RealView, ServiceView, StatusView, VipState, VipView};
 use lbcore::config::{Announce, Mode};
 
@@ -17,6 +17,11 @@ pub fn status(view: &StatusView, page: &mut Page) {
         tone,
         &format!("lbd {} is {ready}: {}", view.version, view.ready_reason),
     );
+    if let Some(begun) = &view.maintenance {
+        let since = maintenance::since(begun, page.look.now);
+        let text = format!("IN MAINTENANCE {since}; end it: lbctl maintenance off");
+        page.toned_line(Tone::Bad, &text);
+    }
     page.pairs(facts(view, &page.look.clone()));
     page.gap();
     if view.services.is_empty() {

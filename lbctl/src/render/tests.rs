@@ -284,6 +284,8 @@ fn the_doctor_says_what_why_and_how_to_mend_it() {
 fn vip_list() {
     let vips = VipsView {
         vips: fixture().vips,
+        changes: vec![],
+        dry_run: false,
     };
     let mut text = drawn(&vips, look(), vip::list);
     text.push_str("---\n");

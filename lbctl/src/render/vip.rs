@@ -4,6 +4,7 @@ use super::human;
 use super::page::{Field, Page, Tone, numbers, words};
 use super::words as say;
 use lbcore::api::{VipView, VipsView};
+use lbcore::vip::Hold;
 
 /// Draws `lbctl vip list`, and what taking or releasing one has done.
 pub fn list(view: &VipsView, page: &mut Page) {
@@ -18,6 +19,11 @@ pub fn list(view: &VipsView, page: &mut Page) {
     ];
     if look.wide {
         columns.extend([words("POLICY"), words("CLAIMED BY"), words("SERVICES")]);
+    }
+    // Only where somebody said something.
+    let held = view.vips.iter().any(|vip| vip.held != Hold::Default);
+    if held {
+        columns.push(words("BY COMMAND"));
     }
     columns.push(words("NOTE"));
     let rows = view.vips.iter().map(|vip: &VipView| {
@@ -43,6 +49,9 @@ pub fn list(view: &VipsView, page: &mut Page) {
                 say::or_dash(vip.claimed_by.as_deref()).into(),
                 vip.services.join(",").into(),
             ]);
+        }
+        if held {
+            row.push(say::hold(vip.held).into());
         }
         row.push(vip.note.as_deref().unwrap_or_default().into());
         row

@@ -4,6 +4,7 @@ use super::page::{Field, Tone};
 use super::{Look, human};
 use lbcore::api::{RealState, RealView, ServiceState, ServiceView, VipState};
 use lbcore::config::{Admin, Announce, Mode};
+use lbcore::vip::Hold;
 use std::net::{IpAddr, SocketAddr};
 
 pub fn service_state(state: ServiceState) -> Field {
@@ -87,9 +88,14 @@ pub fn bound(max: u32) -> String {
 /// `2`; `2 (now 1)` while a real that takes flows is not given its whole weight.
 pub fn weight(real: &RealView) -> String {
     let takes_flows = matches!(real.state, RealState::Up | RealState::Unchecked);
-    match real.effective_weight {
-        now if takes_flows && now != real.weight => format!("{} (now {now})", real.weight),
-        _ => real.weight.to_string(),
+    weight_of(real.weight, real.effective_weight, takes_flows)
+}
+
+/// The same, of a real in few words.
+pub fn weight_of(weight: u32, now: u32, takes_flows: bool) -> String {
+    match now {
+        now if takes_flows && now != weight => format!("{weight} (now {now})"),
+        _ => weight.to_string(),
     }
 }
 
@@ -125,11 +131,16 @@ pub fn mode(mode: Mode) -> &'static str {
     }
 }
 
+/// What was said of a VIP by command.
+pub fn hold(hold: Hold) -> &'static str {
+    match hold {
+        Hold::Default => "-",
+        Hold::Take => "taken",
+        Hold::Release => "released",
+    }
+}
+
 /// The policy, as the configuration spells it.
 pub fn announce(announce: Announce) -> &'static str {
-    match announce {
-        Announce::Always => "always",
-        Announce::WhenOwned => "when-owned",
-        Announce::Never => "never",
-    }
+    announce.word()
 }

@@ -98,6 +98,7 @@ fn table(key: &HashKey, ifindex: u32, macs: [u8; 12]) -> ServiceTable {
         key,
         services,
         interfaces,
+        maintenance: false,
         now: clock::now(),
     };
     compile(&inputs, &mut Rings::default(), 1).table

@@ -1,7 +1,7 @@
 //! One HTTP request, answered: may the peer do this, what does it ask, what does the daemon say.
 
 use super::events::{Lasts, Lines};
-use super::{Access, Ask, EventStream, NoAnswer, Peer, ask};
+use super::{Access, Ask, CheckNowAsk, EventStream, NoAnswer, Peer, ask};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Bytes};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
@@ -87,7 +87,7 @@ where
         return stream.map(Answer::Events);
     }
     if !request.changes() {
-        return put(request, peer, asks).await.map(Answer::Document);
+        return obtain(request, peer, asks).await;
     }
     let verb = request.verb();
     let verb = printable(&verb);
@@ -108,7 +108,7 @@ where
         )
         .hint("ask as root, as lbd's own user, or as a member of admin_group (see lbd.toml)"));
     }
-    let result = put(request, peer, asks).await;
+    let result = obtain(request, peer, asks).await;
     match &result {
         Ok(_) => info!(uid = peer.uid, pid = peer.pid, verb, "control: done"),
         Err(error) => warn!(
@@ -119,7 +119,36 @@ where
             printable(&error.message)
         ),
     }
-    result.map(Answer::Document)
+    result
+}
+
+/// What the daemon says to a request that the peer may make.
+async fn obtain(
+    request: api::Request,
+    peer: &Peer,
+    asks: &mpsc::Sender<Ask>,
+) -> Result<Answer, ApiError> {
+    let api::Request::CheckNow {
+        service,
+        real,
+        dry_run,
+    } = request
+    else {
+        return put(request, peer, asks).await.map(Answer::Document);
+    };
+    let which = CheckNowAsk {
+        service,
+        real,
+        dry_run,
+    };
+    let peer = peer.clone();
+    let answer = ask(asks, ANSWER_TIMEOUT, |reply| Ask::CheckNow {
+        ask: which,
+        peer,
+        reply,
+    });
+    let stream = answer.await.unwrap_or_else(|why| Err(no_answer(why)));
+    stream.map(Answer::Events)
 }
 
 async fn read_body<B>(body: B) -> Result<Bytes, ApiError>

@@ -13,7 +13,7 @@ pub use access::{Access, Peer};
 pub use events::{EventStream, Following};
 pub use metrics::MetricsView;
 
-use lbcore::api::{ApiError, Request, Response, TraceAsk};
+use lbcore::api::{ApiError, RealRef, Request, Response, ServiceRef, TraceAsk};
 use tokio::sync::{mpsc, oneshot};
 
 /// Questions that may wait for the daemon at once: as many as there can be connections that ask.
@@ -30,6 +30,15 @@ pub enum Ask {
         peer: Peer,
         /// Where the answer goes. Nobody may be there any more.
         reply: oneshot::Sender<Result<Response, ApiError>>,
+    },
+    /// Somebody wants checks run at once, and may have it.
+    CheckNow {
+        /// Which.
+        ask: CheckNowAsk,
+        /// Who.
+        peer: Peer,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<EventStream, ApiError>>,
     },
     /// Somebody wants to hear what happened, or follows what happens.
     Events {
@@ -57,10 +66,21 @@ pub enum Ask {
     },
 }
 
+/// Which checks are to be run at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckNowAsk {
+    /// Of this service.
+    pub service: ServiceRef,
+    /// Of this real; `None`: of all.
+    pub real: Option<RealRef>,
+    /// Say which there are, and ask nobody.
+    pub dry_run: bool,
+}
+
 /// Whether lbd is ready, and why or why not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Readiness {
-    /// It forwards, and every real was judged once.
+    /// It forwards, takes new flows, and every real was judged once.
     pub ready: bool,
     /// In words, one line.
     pub reason: String,

@@ -6,11 +6,11 @@ use super::reload::Refused;
 use crate::control::{Ask, Peer};
 use crate::sys::clock;
 use lbcore::api::{
-    ApiError, ChangeView, ErrorCode, Happening, How, RealRef, RealView, RealsView, ReloadView,
-    Request, Response, SavedState, SavedView, ServiceRef, ServiceView, ServicesView,
-    TransitionView, VipVerb, VipsView,
+    ApiError, ChangeView, ErrorCode, Happening, How, KeyView, NodeView, NodesView, RealRef,
+    RealView, RealsView, ReloadView, Request, Response, SavedState, SavedView, ServiceRef,
+    ServiceView, ServicesView, TransitionView, VipVerb, VipsView,
 };
-use lbcore::config::{self, Keys};
+use lbcore::config::{self, Announce, Keys};
 use lbcore::vip::Hold;
 use std::net::IpAddr;
 
@@ -18,12 +18,20 @@ impl Reconciler {
     /// Answers one question. Nobody may be there any more to hear it.
     pub(super) async fn answer(&mut self, ask: Ask) {
         match ask {
-            // These two wait for others, and the reconciler for nobody.
+            // These wait for others, and the reconciler for nobody.
             Ask::Request {
                 request: Request::Flows { filter },
                 reply,
                 ..
             } => self.flows(filter, reply),
+            Ask::Request {
+                request:
+                    Request::ClearFlows {
+                        filter, dry_run, ..
+                    },
+                peer,
+                reply,
+            } => self.clear_flows(filter, dry_run, &peer, reply),
             Ask::Request {
                 request: Request::Doctor { client },
                 reply,
@@ -35,6 +43,9 @@ impl Reconciler {
                 reply,
             } => {
                 let _ = reply.send(self.request(request, &peer).await);
+            }
+            Ask::CheckNow { ask, peer, reply } => {
+                let _ = reply.send(self.check_now(ask, &peer));
             }
             Ask::Events { follow, reply } => {
                 let _ = reply.send(self.journal.stream(follow));
@@ -90,9 +101,29 @@ impl Reconciler {
             | Request::SetNode { .. } => return Err(not_by_command()),
             Request::Vips => Response::Vips(VipsView {
                 vips: self.vip_views(),
+                changes: Vec::new(),
+                dry_run: false,
             }),
-            Request::Vip { vip, verb } => self.set_vip(vip, verb, peer).await?,
+            Request::Vip { vip, verb, dry_run } => self.set_vip(vip, verb, dry_run, peer).await?,
+            Request::Nodes => Response::Nodes(self.nodes()),
+            Request::Node { address } => Response::Node(self.node(address)?),
+            Request::Maintenance => Response::Maintenance(Box::new(self.maintenance())),
+            Request::SetMaintenance { on, dry_run } => {
+                self.set_maintenance(on, dry_run, peer).await
+            }
+            Request::Log => self.log(),
+            Request::SetLog {
+                filter,
+                for_ms,
+                dry_run,
+            } => self.set_log(filter, for_ms, dry_run, peer)?,
+            Request::Key => Response::Key(KeyView {
+                fingerprint: self.world.key.fingerprint(),
+                file: self.places.hash_key.display().to_string(),
+            }),
             Request::Flows { .. }
+            | Request::ClearFlows { .. }
+            | Request::CheckNow { .. }
             | Request::Doctor { .. }
             | Request::Events { .. }
             | Request::Trace { .. } => {
@@ -131,7 +162,22 @@ impl Reconciler {
             .ok_or_else(|| self.no_service(wanted))
     }
 
-    fn note_change(&mut self, peer: &Peer, change: String) {
+    fn nodes(&self) -> NodesView {
+        NodesView::of(&self.service_views(&self.live.table()))
+    }
+
+    fn node(&self, address: IpAddr) -> Result<NodeView, ApiError> {
+        let mut nodes = self.nodes().nodes.into_iter();
+        nodes.find(|node| node.address == address).ok_or_else(|| {
+            ApiError::new(
+                ErrorCode::NotFound,
+                format!("no real has the address {address}"),
+            )
+            .hint("lbctl node list shows them all")
+        })
+    }
+
+    pub(super) fn note_change(&mut self, peer: &Peer, change: String) {
         let (uid, pid) = (peer.uid, peer.pid);
         self.journal.note(Happening::Change { uid, pid, change });
     }
@@ -154,6 +200,18 @@ impl Reconciler {
             .ok_or_else(|| self.no_service(wanted))
     }
 
+    /// The real that is meant among those configured.
+    pub(super) fn find_real<'a>(
+        &self,
+        service: &'a config::Service,
+        wanted: &RealRef,
+    ) -> Result<&'a config::Real, ApiError> {
+        let first_port = service.ports.first().copied().unwrap_or_default();
+        let reals = service.reals.iter();
+        let reals = reals.map(|r| (r.name.as_str(), r.address, r.port.unwrap_or(first_port)));
+        Ok(&service.reals[which(reals, wanted, &service.name)?])
+    }
+
     pub(super) fn no_service(&self, wanted: &ServiceRef) -> ApiError {
         let known: Vec<&str> = self.world.services().map(|s| s.name.as_str()).collect();
         ApiError::no_such_service(wanted, &known)
@@ -168,10 +226,7 @@ impl Reconciler {
         peer: &Peer,
     ) -> Result<Response, ApiError> {
         let config = self.find_config(service)?;
-        let first_port = config.ports.first().copied().unwrap_or_default();
-        let reals = config.reals.iter();
-        let reals = reals.map(|r| (r.name.as_str(), r.address, r.port.unwrap_or(first_port)));
-        let found = &config.reals[which(reals, real, &config.name)?];
+        let found = self.find_real(config, real)?;
         if change.weight.is_some_and(|w| w > 256) {
             let error = ApiError::new(ErrorCode::BadRequest, "a weight is 0 to 256");
             return Err(error);
@@ -247,28 +302,67 @@ impl Reconciler {
 
     async fn set_vip(
         &mut self,
-        vip: IpAddr,
+        vip: Option<IpAddr>,
         verb: VipVerb,
+        dry_run: bool,
         peer: &Peer,
     ) -> Result<Response, ApiError> {
-        if !self.world.services().any(|s| s.vips.contains(&vip)) {
-            let error = ApiError::new(ErrorCode::NotFound, format!("no service has the VIP {vip}"));
-            return Err(error.hint("lbctl vip list shows them all"));
+        let mut meant = self.vips();
+        if let Some(vip) = vip {
+            meant.retain(|known| *known == vip);
+            if meant.is_empty() {
+                let words = format!("no service has the VIP {vip}; nothing was changed");
+                let error = ApiError::new(ErrorCode::NotFound, words);
+                return Err(error.hint("lbctl vip list shows them all"));
+            }
         }
         let hold = match verb {
             VipVerb::Take => Hold::Take,
             VipVerb::Release => Hold::Release,
+            VipVerb::Auto => Hold::Default,
         };
-        self.world.overrides.vips.insert(vip, hold);
-        self.save_overrides();
-        self.note_change(peer, format!("vip {vip}: {verb}"));
-        self.refresh().await;
+        let mut changes = Vec::new();
+        for vip in &meant {
+            let before = self.world.overrides.vips.get(vip).copied();
+            let before = before.unwrap_or_default();
+            if before != hold {
+                let announce = self.announce_of(*vip);
+                let words = |hold| hold_words(hold, announce);
+                changes.push(format!("vip {vip}: {} -> {}", words(before), words(hold)));
+            }
+        }
+        if !dry_run {
+            for vip in &meant {
+                match hold {
+                    Hold::Default => self.world.overrides.vips.remove(vip),
+                    hold => self.world.overrides.vips.insert(*vip, hold),
+                };
+            }
+            self.save_overrides();
+            for change in &changes {
+                self.note_change(peer, change.clone());
+            }
+            self.refresh().await;
+        }
         let vips = self
             .vip_views()
             .into_iter()
-            .filter(|v| v.vip == vip)
+            .filter(|v| meant.contains(&v.vip))
             .collect();
-        Ok(Response::Vip(VipsView { vips }))
+        Ok(Response::Vip(VipsView {
+            vips,
+            changes,
+            dry_run,
+        }))
+    }
+}
+
+fn hold_words(hold: Hold, announce: Option<Announce>) -> String {
+    match (hold, announce) {
+        (Hold::Take, _) => "taken".to_owned(),
+        (Hold::Release, _) => "released".to_owned(),
+        (Hold::Default, Some(announce)) => format!("as announce says ({})", announce.word()),
+        (Hold::Default, None) => "as announce says".to_owned(),
     }
 }
 

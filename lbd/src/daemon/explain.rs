@@ -9,13 +9,13 @@ use lbcore::api::{
     CandidateView, EntryView, ExplainView, FlowFound, NearView, PacketKind, Verdict as Word,
 };
 use lbcore::config::Mode;
-use lbcore::director::{Cursors, Decision, Met, Verdict, View, decide_subject};
+use lbcore::director::{Cursors, Decision, DropReason, Met, Verdict, View, decide_subject};
 use lbcore::net::packet::{Subject, TcpFlags, Transport};
 use lbcore::net::{Addr, FlowHash, FlowKey, Protocol, ServiceKey};
 use lbcore::sched::{Kind, Ring};
 use lbcore::service::{Member, Service, ServiceTable};
 use lbcore::time::Tick;
-use lbcore::trace::{chooser, met, why_not};
+use lbcore::trace::{IN_MAINTENANCE, chooser, met, why_not};
 use std::net::SocketAddr;
 
 /// Services that come near, told at most.
@@ -125,7 +125,11 @@ impl Reconciler {
             Verdict::Drop(reason) => {
                 view.verdict = Word::Drop;
                 view.drop_reason = Some(reason.word().to_owned());
-                view.steps.push(format!("dropped: {}", reason.word()));
+                let why = match reason {
+                    DropReason::Maintenance => format!(": {IN_MAINTENANCE}"),
+                    _ => String::new(),
+                };
+                view.steps.push(format!("dropped: {}{why}", reason.word()));
             }
             Verdict::Pass => view.steps.push("passed to this host".to_owned()),
         }

@@ -1,13 +1,15 @@
 //! `flows`: what the flow table remembers, and what the proxy has open.
 
 use super::reconciler::Reconciler;
-use crate::proxy::{ConnectionRow, ListAsk, Proxy};
+use crate::control::Peer;
+use crate::proxy::{Cleared, Clearing, ConnectionRow, ListAsk, Proxy};
 use crate::sys::clock;
-use lbcore::api::{ApiError, ErrorCode, FlowFilter, FlowView, FlowsView, Response};
+use lbcore::api::{ApiError, ClearedView, ErrorCode, FlowFilter, FlowView, FlowsView, Response};
 use lbcore::config::Mode;
+use lbcore::flow::Entry;
 use lbcore::id::{RealId, ServiceId};
 use lbcore::net::FlowKey;
-use lbcore::service::ServiceTable;
+use lbcore::service::{Member, Service, ServiceTable};
 use lbcore::trace::reals_called;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -47,53 +49,22 @@ impl Reconciler {
             sort(&mut view.flows, &table);
             let _ = reply.send(match listed {
                 Ok(()) => Ok(Response::Flows(view)),
-                Err(_) => Err(ApiError::new(
-                    ErrorCode::Timeout,
-                    format!("the proxy workers did not answer within {WORKERS_ANSWER_WITHIN:?}"),
-                )),
+                Err(_) => Err(workers_are_silent()),
             });
         });
     }
 
     fn remembered(&self, filter: &FlowFilter) -> Result<Remembered, ApiError> {
         let table = self.live.table();
-        let service = match &filter.service {
-            Some(wanted) => Some(self.find_config(wanted)?.name.clone()),
-            None => None,
-        };
-        let id = |name: &String| {
-            table
-                .services
-                .iter()
-                .find(|s| *s.name == **name)
-                .map(|s| s.id)
-        };
-        let service = service.as_ref().and_then(id);
+        let service = self.service_of(filter, &table)?;
+        let meant = Meant::new(filter, service, &table);
         let (now, bound) = (clock::now(), filter.bound());
         let mut flows = Vec::new();
         let mut matched = 0;
         self.live.flows.for_each(|key: FlowKey, entry, created| {
-            let Some((of, member)) = table.member(entry.real) else {
+            let Some((of, member)) = meant.owner(&key, &entry) else {
                 return;
             };
-            let wanted = table.real_of(&entry).is_some()
-                && service.is_none_or(|id| id == of.id)
-                && filter
-                    .real
-                    .as_ref()
-                    .is_none_or(|r| r.matches(&member.name, member.address, key.service.port))
-                && filter
-                    .client
-                    .as_ref()
-                    .is_none_or(|p| p.contains(key.client.ip()))
-                && filter.protocol.is_none_or(|p| p == key.service.protocol)
-                && filter
-                    .state
-                    .as_ref()
-                    .is_none_or(|state| state == entry.state.word());
-            if !wanted {
-                return;
-            }
             matched += 1;
             if flows.len() >= bound {
                 return;
@@ -123,6 +94,140 @@ impl Reconciler {
             service,
         })
     }
+}
+
+impl Reconciler {
+    /// Forgets remembered flows that fit, and ends proxied ones; with `dry_run` only counts them.
+    pub(super) fn clear_flows(
+        &mut self,
+        filter: FlowFilter,
+        dry_run: bool,
+        peer: &Peer,
+        reply: oneshot::Sender<Result<Response, ApiError>>,
+    ) {
+        let table = self.live.table();
+        let service = match self.service_of(&filter, &table) {
+            Ok(service) => service,
+            Err(error) => {
+                let _ = reply.send(Err(error));
+                return;
+            }
+        };
+        let meant = Meant::new(&filter, service, &table);
+        let mut forgotten = 0;
+        if dry_run {
+            self.live.flows.for_each(|key, entry, _| {
+                forgotten += u64::from(meant.owner(&key, &entry).is_some());
+            });
+        } else {
+            let loads = &self.live.loads;
+            self.live.flows.forget(
+                |key, entry| meant.owner(key, &entry).is_some(),
+                |entry| {
+                    loads.sub(entry.real, entry.state.weightiness());
+                    forgotten += 1;
+                },
+            );
+            self.note_change(peer, format!("flows cleared: {filter}"));
+        }
+        let asks = asks(&filter, service, &table);
+        let how = if dry_run {
+            Clearing::Count
+        } else {
+            Clearing::End
+        };
+        let proxy = self.proxy.clone();
+        tokio::spawn(async move {
+            let clearing = async {
+                let mut all = Cleared::default();
+                if let Some(proxy) = proxy {
+                    for ask in &asks {
+                        let some = proxy.clear(ask, how).await;
+                        all.connections += some.connections;
+                        all.sessions += some.sessions;
+                    }
+                }
+                all
+            };
+            let cleared = tokio::time::timeout(WORKERS_ANSWER_WITHIN, clearing).await;
+            let _ = reply.send(match cleared {
+                Ok(Cleared {
+                    connections,
+                    sessions,
+                }) => Ok(Response::Cleared(ClearedView {
+                    forgotten,
+                    connections,
+                    sessions,
+                    dry_run,
+                })),
+                Err(_) => Err(workers_are_silent()),
+            });
+        });
+    }
+
+    /// The service a filter names.
+    fn service_of(
+        &self,
+        filter: &FlowFilter,
+        table: &ServiceTable,
+    ) -> Result<Option<ServiceId>, ApiError> {
+        let Some(wanted) = &filter.service else {
+            return Ok(None);
+        };
+        let name = &self.find_config(wanted)?.name;
+        let mut services = table.services.iter();
+        Ok(services.find(|s| *s.name == **name).map(|s| s.id))
+    }
+}
+
+/// Which remembered flows are meant.
+struct Meant<'a> {
+    filter: &'a FlowFilter,
+    table: &'a ServiceTable,
+    /// Of the services that are meant. Looked up once a flow, of which there may be a million.
+    owners: HashMap<RealId, (&'a Service, &'a Member)>,
+}
+
+impl<'a> Meant<'a> {
+    fn new(filter: &'a FlowFilter, service: Option<ServiceId>, table: &'a ServiceTable) -> Self {
+        let services = table.services.iter();
+        let services = services.filter(|s| service.is_none_or(|id| id == s.id));
+        let owners = services.flat_map(|s| s.members.iter().map(move |m| (m.id, (s, m))));
+        Meant {
+            filter,
+            table,
+            owners: owners.collect(),
+        }
+    }
+
+    /// Whose flow it is, if it is meant.
+    fn owner(&self, key: &FlowKey, entry: &Entry) -> Option<(&'a Service, &'a Member)> {
+        // The id may have another owner by now.
+        self.table.real_of(entry)?;
+        let (service, member) = *self.owners.get(&entry.real)?;
+        let FlowFilter {
+            real,
+            client,
+            protocol,
+            state,
+            ..
+        } = self.filter;
+        let port = key.service.port;
+        let meant = real
+            .as_ref()
+            .is_none_or(|r| r.matches(&member.name, member.address, port))
+            && client.is_none_or(|p| p.contains(key.client.ip()))
+            && protocol.is_none_or(|p| p == key.service.protocol)
+            && state.as_ref().is_none_or(|s| s == entry.state.word());
+        meant.then_some((service, member))
+    }
+}
+
+fn workers_are_silent() -> ApiError {
+    ApiError::new(
+        ErrorCode::Timeout,
+        format!("the proxy workers did not answer within {WORKERS_ANSWER_WITHIN:?}"),
+    )
 }
 
 /// What the flow table has, and of which service it was asked.

@@ -2,11 +2,14 @@
 
 mod answers;
 mod aside;
+mod check_now;
 mod doctor;
 mod explain;
 mod flows;
 mod handshakes;
 mod journal;
+mod log_filter;
+mod maintenance;
 mod notify;
 mod persist;
 mod plans;

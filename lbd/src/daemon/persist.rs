@@ -278,7 +278,7 @@ fn sealed(key: &HashKey, text: &[u8]) -> String {
 }
 
 /// What is in one of our files; `None`: there is none.
-fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let read = || -> io::Result<Vec<u8>> {
         let file = OpenOptions::new()
             .read(true)
@@ -296,7 +296,7 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// Replaces the file at `path` whole.
-fn replace(path: &Path, bytes: &[u8], mode: u32, sync: bool) -> io::Result<()> {
+pub(super) fn replace(path: &Path, bytes: &[u8], mode: u32, sync: bool) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
     let temporary = PathBuf::from(temporary);

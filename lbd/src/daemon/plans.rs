@@ -8,8 +8,9 @@ use crate::probe::{Hops, Port, Target};
 use crate::proxy::ProxyPlan;
 use crate::vip::{self, VipPlan};
 use lbcore::config::{self, Admin, Announce, Mode};
-use lbcore::net::MacAddr;
+use lbcore::net::{MacAddr, Protocol};
 use lbcore::service::{ServiceTable, Way};
+use lbcore::vip::Hold;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -122,7 +123,10 @@ pub fn vips(world: &World, table: &ServiceTable) -> VipPlan {
     let mut wanted = Vec::new();
     for (vip, (announce, healthy)) in by_vip {
         for interface in vip::interfaces_for(vip, &world.links, configured) {
-            let held = world.overrides.vips.get(&vip).copied().unwrap_or_default();
+            let held = match world.maintenance {
+                Some(_) => Hold::Release,
+                None => world.overrides.vips.get(&vip).copied().unwrap_or_default(),
+            };
             wanted.push(vip::Wanted {
                 vip,
                 interface,
@@ -174,13 +178,16 @@ pub fn intercept(world: &World) -> InterceptPlan {
     })
 }
 
-/// Where the proxy is to listen. A service that is gone has no listener, only connections.
+/// Where the proxy is to listen. A service that is gone has no listener, only connections; nor has
+/// one for TCP in maintenance: the interception drops what nobody listens for, and the client's SYN
+/// comes again, to another lbd. Datagrams of known sessions come by the same sockets as others.
 pub fn proxy(world: &World) -> ProxyPlan {
     let proxied = world
         .config
         .services
         .iter()
-        .filter(|s| s.mode == Mode::Tproxy);
+        .filter(|s| s.mode == Mode::Tproxy)
+        .filter(|s| s.protocol == Protocol::Udp || world.maintenance.is_none());
     let mut endpoints: Vec<_> = proxied.flat_map(|s| s.keys()).collect();
     endpoints.sort_unstable();
     ProxyPlan { endpoints }

@@ -11,6 +11,7 @@ mod reloading;
 pub(super) use reloading::access_of;
 
 use super::journal::Journal;
+use super::log_filter::Filter;
 use super::notify::Notifier;
 use super::persist::{Places, Set};
 use super::plans;
@@ -23,8 +24,9 @@ use crate::guard::{GuardPlan, GuardState};
 use crate::intercept::{InterceptPlan, InterceptState};
 use crate::live::Live;
 use crate::live::event::Event;
+use crate::log::LogFilter;
 use crate::neigh::NeighborPlan;
-use crate::probe::{Board, Hops, Target};
+use crate::probe::{Board, CheckNow, Hops, Target};
 use crate::proxy::{Proxy, ProxyPlan, ProxyState};
 use crate::sys::clock;
 use crate::vip::VipPlan;
@@ -83,6 +85,8 @@ pub struct Outlets {
     pub proxied: watch::Receiver<ProxyState>,
     /// Who may use the control socket.
     pub access: watch::Sender<Arc<Access>>,
+    /// Whose checks are to be run at once.
+    pub check_now: mpsc::Sender<CheckNow>,
     /// Where metrics are served.
     pub metrics: watch::Sender<Option<std::net::SocketAddr>>,
 }
@@ -146,7 +150,8 @@ pub struct Reconciler {
     pub(super) proxy: Option<Arc<Proxy>>,
     /// Gone when the reconciler is: traces end with it.
     pub(super) running: watch::Sender<()>,
-    out: Outlets,
+    pub(super) log: Filter,
+    pub(super) out: Outlets,
     rings: Rings,
     next_change: Option<Tick>,
     judged_by: Tick,
@@ -180,6 +185,8 @@ pub struct Beginning {
     pub warnings: Vec<String>,
     /// Whom to ask for proxied connections; `None` in tests.
     pub proxy: Option<Arc<Proxy>>,
+    /// What the log shows.
+    pub log: LogFilter,
     /// The rooms.
     pub out: Outlets,
     /// systemd.
@@ -210,6 +217,7 @@ impl Reconciler {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
         });
+        let log = Filter::new(begin.log, begin.world.config.lbd.log.clone());
         let judged_by = clock::now() + longest_first_check(&begin.world.config);
         Reconciler {
             live: begin.live,
@@ -228,6 +236,7 @@ impl Reconciler {
             standing_warnings,
             proxy: begin.proxy,
             running: watch::Sender::new(()),
+            log,
             out: begin.out,
             rings: Rings::default(),
             next_change: None,
@@ -327,6 +336,7 @@ impl Reconciler {
     fn chores(&mut self) {
         let now = clock::now();
         self.dirty |= self.world.release_held(now);
+        self.log.expire(now);
         self.dirty |= self.next_change.is_some_and(|at| now >= at);
         if self.world.forget_the_gone(&self.live.loads) {
             let reals = &self.world.reals;
@@ -344,13 +354,14 @@ impl Reconciler {
             self.counted = now;
             self.note_handshakes();
         }
-        let readiness = self.readiness();
+        // systemd waits for an lbd that works; one that an operator keeps idle does.
+        let readiness = self.working();
         if readiness.ready && !self.announced_ready {
             self.announced_ready = true;
             info!(reason = readiness.reason, "ready");
             self.notifier.ready();
         }
-        self.notifier.status(&readiness.reason);
+        self.notifier.status(&self.readiness().reason);
         let whole = self.proxy.as_ref().is_none_or(|proxy| proxy.is_whole());
         let live = whole && watchdog::workers_live(&self.live, now);
         if live {

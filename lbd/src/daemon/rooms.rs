@@ -21,6 +21,9 @@ const EVENT_QUEUE: usize = 4096;
 /// Suspects that may wait for the neighbour room: one a real is enough.
 const SUSPECT_QUEUE: usize = 1024;
 
+/// People who want checks run at once and are not heard yet: more are told to come again.
+const CHECKS_NOW: usize = 8;
+
 /// The rooms' tasks and the ends the daemon keeps.
 pub(super) struct Rooms {
     pub tasks: Vec<JoinHandle<()>>,
@@ -54,6 +57,7 @@ impl Rooms {
         let (proxy_out, proxy_in) = watch::channel(Arc::default());
         let (proxied_out, proxied_in) = watch::channel(ProxyState::default());
         let (access_out, access_in) = watch::channel(Arc::new(access));
+        let (now_out, now_in) = mpsc::channel(CHECKS_NOW);
         let (metrics_out, metrics_in) = watch::channel(config.lbd.metrics);
         let tasks = vec![
             tokio::spawn(link::run(link_out, event.clone())),
@@ -77,6 +81,7 @@ impl Rooms {
                 board.clone(),
                 event,
                 suspect,
+                now_in,
             )),
         ];
         let out = Outlets {
@@ -91,6 +96,7 @@ impl Rooms {
             proxy: proxy_out,
             proxied: proxied_in,
             access: access_out,
+            check_now: now_out,
             metrics: metrics_out,
         };
         (

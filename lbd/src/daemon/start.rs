@@ -129,7 +129,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     let mut signals = Signals::new().map_err(system("hearing signals"))?;
     let (loaded, fallback) = first_config(&options).await?;
     let config = loaded.config.clone();
-    crate::log::set(&config.lbd);
+    let log = crate::log::set(&config.lbd);
     if let Some(refused) = &fallback {
         tracing::error!(
             reason = refused.summary,
@@ -150,6 +150,11 @@ pub async fn run(options: Options) -> Result<(), StartError> {
             trouble,
             "changes by command cannot be read; they are forgotten"
         );
+    }
+
+    let (maintenance, trouble) = places.load_maintenance();
+    if let Some(trouble) = trouble {
+        warn!(trouble, "in maintenance, since when cannot be read");
     }
 
     let workers = plan_workers(&config.network);
@@ -177,6 +182,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
 
     let now = (clock::now(), SystemTime::now());
     let mut world = World::new(config.clone(), key, overrides, set, now);
+    world.maintenance = maintenance;
     let links = link::snapshot()
         .await
         .map_err(system("reading this host's interfaces"))?;
@@ -204,6 +210,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
         fallback,
         warnings,
         proxy: Some(proxy.clone()),
+        log,
         out,
         notifier: Notifier::new(),
     });

@@ -18,7 +18,7 @@ use lbcore::id::RealId;
 use lbcore::net::Protocol;
 use lbcore::service::{ServiceState, ServiceTable};
 use lbcore::vip::Hold;
-pub(super) use service::state_reason;
+pub(super) use service::{said, state_reason};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
@@ -44,6 +44,7 @@ impl Reconciler {
             generation: self.generation,
             ready: readiness.ready,
             ready_reason: readiness.reason,
+            maintenance: self.world.maintenance,
             key_fingerprint: self.world.key.fingerprint(),
             config_file: self.config_file.display().to_string(),
             last_reload: self
@@ -188,13 +189,22 @@ impl Reconciler {
     }
 
     /// What the first service of a VIP says of announcing it.
-    fn announce_of(&self, vip: IpAddr) -> Option<Announce> {
+    pub(super) fn announce_of(&self, vip: IpAddr) -> Option<Announce> {
         let mut services = self.world.services();
         Some(services.find(|s| s.vips.contains(&vip))?.announce)
     }
 
     fn warnings(&self, table: &ServiceTable) -> Vec<String> {
-        let mut warnings = self.standing_warnings.clone();
+        let mut warnings = Vec::new();
+        if self.world.maintenance.is_some() {
+            warnings.push(
+                "in maintenance: new flows are dropped and no VIP is answered for; \
+                 lbctl maintenance off ends it"
+                    .to_owned(),
+            );
+        }
+        warnings.extend(self.standing_warnings.iter().cloned());
+        warnings.extend(self.log.warning());
         warnings.extend(self.board.certificate_warnings());
         for worker in self.live.workers() {
             if let WorkerState::Waiting(why) = worker.state() {
@@ -256,7 +266,7 @@ impl Reconciler {
         };
         MetricsView {
             status: self.status(),
-            maintenance: false,
+            maintenance: self.world.maintenance.is_some(),
             reloads_ok: self.tallies.reloads_ok,
             reloads_refused: self.tallies.reloads_refused,
             last_reload_success: self.tallies.last_success,

@@ -5,6 +5,7 @@ mod inputs;
 
 use super::persist::{Overrides, RememberedReal, Set};
 use crate::live::event::{HealthNews, HealthState, Link, NeighborNews, Reach, VipNews};
+use lbcore::api::InMaintenance;
 use lbcore::config::{self, Config};
 use lbcore::health::{Damping, Ejections};
 use lbcore::id::{Epoch, RealId, ServiceId};
@@ -88,6 +89,8 @@ pub struct World {
     pub registry: Registry,
     /// The operator's wishes.
     pub overrides: Overrides,
+    /// Since when and by whose wish this lbd takes no new flows.
+    pub maintenance: Option<InMaintenance>,
     /// Facts by real.
     pub reals: HashMap<RealId, RealFacts>,
     /// Ways by real address.
@@ -150,6 +153,7 @@ impl World {
             key,
             registry: set.registry,
             overrides,
+            maintenance: None,
             reals,
             ways,
             links: Arc::default(),

@@ -19,6 +19,8 @@ pub enum Way {
 pub enum DatagramDrop {
     /// From no address or port that can be answered.
     Martian,
+    /// From a stranger, while this lbd is in maintenance.
+    Maintenance,
     /// No real may serve.
     NoReal,
     /// No room for a new session: every real, the service or the host has all it takes, and
@@ -48,8 +50,9 @@ pub enum DatagramDrop {
 
 impl DatagramDrop {
     /// Every reason, in the order of its number.
-    pub const ALL: [DatagramDrop; 13] = [
+    pub const ALL: [DatagramDrop; 14] = [
         DatagramDrop::Martian,
+        DatagramDrop::Maintenance,
         DatagramDrop::NoReal,
         DatagramDrop::Full,
         DatagramDrop::OwnAddress,
@@ -68,6 +71,7 @@ impl DatagramDrop {
     pub fn word(self) -> &'static str {
         match self {
             DatagramDrop::Martian => "martian",
+            DatagramDrop::Maintenance => "maintenance",
             DatagramDrop::NoReal => "no_real",
             DatagramDrop::Full => "full",
             DatagramDrop::OwnAddress => "own_address",
@@ -86,6 +90,7 @@ impl DatagramDrop {
     /// How a session that could not begin for this reason ended.
     pub fn outcome(self) -> Outcome {
         match self {
+            DatagramDrop::Maintenance => Outcome::Maintenance,
             DatagramDrop::NoReal | DatagramDrop::DeadReal => Outcome::NoReal,
             DatagramDrop::Full => Outcome::Full,
             DatagramDrop::OwnAddress => Outcome::OwnAddress,

@@ -15,6 +15,8 @@ use std::time::Duration;
 pub enum Outcome {
     /// Both sides were done.
     Ok,
+    /// This lbd takes no new sessions, by the operator's wish.
+    Maintenance,
     /// No real may serve.
     NoReal,
     /// Every real has all the connections it takes.
@@ -43,6 +45,8 @@ pub enum Outcome {
     PerSource,
     /// A udp session made room for a newer one.
     Evicted,
+    /// An operator ended it.
+    Cleared,
     /// lbd stopped.
     Shutdown,
     /// Our own trouble: no descriptors, no memory.
@@ -51,8 +55,9 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome, in the order of its number.
-    pub const ALL: [Outcome; 17] = [
+    pub const ALL: [Outcome; 19] = [
         Outcome::Ok,
+        Outcome::Maintenance,
         Outcome::NoReal,
         Outcome::Full,
         Outcome::OwnAddress,
@@ -67,6 +72,7 @@ impl Outcome {
         Outcome::BadHeader,
         Outcome::PerSource,
         Outcome::Evicted,
+        Outcome::Cleared,
         Outcome::Shutdown,
         Outcome::OwnTrouble,
     ];
@@ -75,6 +81,7 @@ impl Outcome {
     pub fn word(self) -> &'static str {
         match self {
             Outcome::Ok => "ok",
+            Outcome::Maintenance => "maintenance",
             Outcome::NoReal => "no_real",
             Outcome::Full => "full",
             Outcome::OwnAddress => "own_address",
@@ -89,6 +96,7 @@ impl Outcome {
             Outcome::BadHeader => "bad_header",
             Outcome::PerSource => "per_source",
             Outcome::Evicted => "evicted",
+            Outcome::Cleared => "cleared",
             Outcome::Shutdown => "shutdown",
             Outcome::OwnTrouble => "own_trouble",
         }

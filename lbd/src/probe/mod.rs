@@ -20,6 +20,7 @@ mod https;
 mod icmp;
 mod kubernetes;
 mod legs;
+mod now;
 mod roster;
 mod runner;
 mod tcp;
@@ -28,6 +29,7 @@ mod wire;
 
 pub use answer::{Answer, Found, ProbeError};
 pub use board::{Board, CheckResult, CheckStatus, LastProbe};
+pub use now::{CheckNow, CheckedNow};
 pub use runner::run;
 pub use wire::{Hops, Port};
 

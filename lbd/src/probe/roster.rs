@@ -280,6 +280,16 @@ impl Roster {
         places.collect()
     }
 
+    /// The checks of a real, in the order of its target's; empty if it has none.
+    pub(super) fn checks(&self, real: RealId) -> &[CheckId] {
+        self.reals.get(&real).map_or(&[], |judged| &judged.ids)
+    }
+
+    /// Has a probe made at once. False: one is under way.
+    pub(super) fn hurry(&mut self, id: CheckId, now: Tick) -> bool {
+        self.timetable.hurry(id, now)
+    }
+
     pub(super) fn judged(&mut self, real: RealId) -> Option<&mut Judged> {
         self.reals.get_mut(&real)
     }

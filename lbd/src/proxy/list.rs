@@ -22,6 +22,24 @@ pub struct ListAsk {
     pub limit: usize,
 }
 
+/// Whether what matches is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clearing {
+    /// It is.
+    End,
+    /// It is only counted.
+    Count,
+}
+
+/// What was ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cleared {
+    /// Connections, which were reset.
+    pub connections: u64,
+    /// Udp sessions.
+    pub sessions: u64,
+}
+
 /// One proxied connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionRow {

@@ -19,7 +19,7 @@ mod testbed;
 mod udp;
 mod worker;
 
-pub use list::{ConnectionRow, ListAsk};
+pub use list::{Cleared, Clearing, ConnectionRow, ListAsk};
 pub use start::Proxy;
 
 use lbcore::net::ServiceKey;

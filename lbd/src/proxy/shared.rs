@@ -3,7 +3,7 @@
 use super::budget::Budget;
 use super::gates::Gates;
 use super::poller::Waker;
-use super::{ConnectionRow, ListAsk, ProxyPlan};
+use super::{Cleared, Clearing, ConnectionRow, ListAsk, ProxyPlan};
 use crate::live::Live;
 use lbcore::time::Tick;
 use std::collections::VecDeque;
@@ -18,6 +18,8 @@ pub(super) enum Command {
     Plan(Arc<ProxyPlan>),
     /// Send matching connections.
     List(ListAsk, mpsc::Sender<Vec<ConnectionRow>>),
+    /// End matching connections and sessions, or only count them; say how many.
+    Clear(ListAsk, Clearing, mpsc::Sender<Cleared>),
     /// Accept no more; reset what is left at the time given.
     Finish(Tick),
 }

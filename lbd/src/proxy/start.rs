@@ -4,7 +4,7 @@ use super::budget::Budget;
 use super::poller::{Poller, Waker};
 use super::shared::{Command, Post, Shared};
 use super::worker::Worker;
-use super::{ConnectionRow, ListAsk, ProxyPlan, ProxyState};
+use super::{Cleared, Clearing, ConnectionRow, ListAsk, ProxyPlan, ProxyState};
 use crate::live::Live;
 use crate::sys::clock;
 use std::io;
@@ -95,6 +95,21 @@ impl Proxy {
             all.extend(some);
         }
         all.truncate(ask.limit);
+        all
+    }
+
+    /// Ends the connections and sessions that match, or only counts them.
+    pub async fn clear(&self, ask: &ListAsk, how: Clearing) -> Cleared {
+        let (reply, mut counts) = mpsc::channel(self.shared.posts.len().max(1));
+        for post in &self.shared.posts {
+            post.tell(Command::Clear(ask.clone(), how, reply.clone()));
+        }
+        drop(reply);
+        let mut all = Cleared::default();
+        while let Some(some) = counts.recv().await {
+            all.connections += some.connections;
+            all.sessions += some.sessions;
+        }
         all
     }
 

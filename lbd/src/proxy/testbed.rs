@@ -200,6 +200,7 @@ impl Bed {
             key: &key,
             services,
             interfaces: Vec::new(),
+            maintenance: false,
             now: clock::now(),
         };
         compile(&inputs, &mut self.rings, self.generation).table

@@ -1,5 +1,6 @@
 //! One worker thread: waits for events, hands them out, sweeps.
 
+use super::Cleared;
 use super::poller::{Events, Poller, Token};
 use super::shared::{Command, Report, Shared};
 use super::tcp::{Scene, Tcp};
@@ -115,6 +116,13 @@ impl Worker {
                             let mut rows = tcp.list(&ask, now);
                             rows.extend(udp.list(&ask, now));
                             let _ = reply.try_send(rows);
+                        }
+                        Command::Clear(ask, how, reply) => {
+                            let cleared = Cleared {
+                                connections: tcp.clear(&ask, how, &scene),
+                                sessions: udp.clear(&ask, how, &scene),
+                            };
+                            let _ = reply.try_send(cleared);
                         }
                         Command::Finish(deadline) => {
                             tcp.listen(Vec::new(), &scene);

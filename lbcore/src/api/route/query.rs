@@ -33,8 +33,12 @@ pub(super) fn flow_query(filter: &FlowFilter) -> String {
 }
 
 pub(super) fn read_flow_query(query: &str) -> Result<FlowFilter, ApiError> {
+    read_flow_pairs(query.split('&'))
+}
+
+fn read_flow_pairs<'a>(pairs: impl Iterator<Item = &'a str>) -> Result<FlowFilter, ApiError> {
     let mut filter = FlowFilter::default();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+    for pair in pairs.filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         let value = percent::decode(value)
             .ok_or_else(|| bad_request(format!("the value of {key} is not valid UTF-8")))?;
@@ -132,5 +136,65 @@ pub(super) fn read_events_query(query: &str) -> Result<bool, ApiError> {
         "follow" | "follow=true" => Ok(true),
         _ => Err(bad_request(format!("events knows no {query:?}"))
             .hint("it knows follow: what happens from now on, too")),
+    }
+}
+
+/// As [`flow_query`], with what clearing needs beside.
+pub(super) fn clear_query(filter: &FlowFilter, all: bool, dry_run: bool) -> String {
+    let mut query = flow_query(filter);
+    for (word, _) in [("all", all), ("dry_run", dry_run)]
+        .iter()
+        .filter(|(_, said)| *said)
+    {
+        query.push(if query.is_empty() { '?' } else { '&' });
+        query.push_str(word);
+    }
+    query
+}
+
+/// The filter, whether all are meant, and whether it is a dry run.
+pub(super) fn read_clear_query(query: &str) -> Result<(FlowFilter, bool, bool), ApiError> {
+    let (mut all, mut dry_run) = (false, false);
+    let mut pairs = Vec::new();
+    for pair in query.split('&') {
+        match pair {
+            "all" | "all=true" => all = true,
+            "dry_run" | "dry_run=true" => dry_run = true,
+            _ => pairs.push(pair),
+        }
+    }
+    let filter = read_flow_pairs(pairs.into_iter())?;
+    if filter.limit.is_some() {
+        let words = "flows that are cleared know no limit; nothing was changed";
+        return Err(bad_request(words.into()));
+    }
+    match (all, filter.is_everything()) {
+        (false, true) => Err(bad_request(
+            "this would clear every flow there is; nothing was changed".into(),
+        )
+        .hint("name which: service, real, client; or say all")),
+        (true, false) => Err(bad_request(
+            "all flows, or those of a filter? nothing was changed".into(),
+        )),
+        _ => Ok((filter, all, dry_run)),
+    }
+}
+
+/// Behind a change that knows nothing but this.
+pub(super) fn dry_run_query(dry_run: bool) -> &'static str {
+    match dry_run {
+        true => "?dry_run",
+        false => "",
+    }
+}
+
+pub(super) fn read_dry_run_query(query: &str) -> Result<bool, ApiError> {
+    match query {
+        "" => Ok(false),
+        "dry_run" | "dry_run=true" => Ok(true),
+        _ => Err(
+            bad_request(format!("there is no {query:?} here; nothing was changed"))
+                .hint("there is dry_run: say what would change, and change nothing"),
+        ),
     }
 }

@@ -167,7 +167,11 @@ fn address() -> impl Strategy<Value = SocketAddr> {
 }
 
 fn request() -> impl Strategy<Value = Request> {
-    let verb = prop_oneof![Just(VipVerb::Take), Just(VipVerb::Release)];
+    let verb = prop_oneof![
+        Just(VipVerb::Take),
+        Just(VipVerb::Release),
+        Just(VipVerb::Auto)
+    ];
     prop_oneof![
         Just(Request::Status),
         Just(Request::Services),
@@ -176,7 +180,39 @@ fn request() -> impl Strategy<Value = Request> {
         (service(), real()).prop_map(|(service, real)| Request::Real { service, real }),
         a_change(),
         Just(Request::Vips),
-        (any::<IpAddr>(), verb).prop_map(|(vip, verb)| Request::Vip { vip, verb }),
+        (proptest::option::of(any::<IpAddr>()), verb, any::<bool>())
+            .prop_map(|(vip, verb, dry_run)| Request::Vip { vip, verb, dry_run }),
+        (filter(), any::<bool>()).prop_map(|(filter, dry_run)| Request::ClearFlows {
+            all: filter.is_everything(),
+            filter: FlowFilter {
+                limit: None,
+                ..filter
+            },
+            dry_run
+        }),
+        Just(Request::Nodes),
+        any::<IpAddr>().prop_map(|address| Request::Node { address }),
+        (service(), proptest::option::of(real()), any::<bool>()).prop_map(
+            |(service, real, dry_run)| Request::CheckNow {
+                service,
+                real,
+                dry_run
+            }
+        ),
+        Just(Request::Maintenance),
+        any::<(bool, bool)>().prop_map(|(on, dry_run)| Request::SetMaintenance { on, dry_run }),
+        Just(Request::Log),
+        (
+            proptest::option::of(".{0,20}"),
+            proptest::option::of(any::<u64>()),
+            any::<bool>()
+        )
+            .prop_map(|(filter, for_ms, dry_run)| Request::SetLog {
+                filter,
+                for_ms,
+                dry_run
+            }),
+        Just(Request::Key),
         filter().prop_map(|filter| Request::Flows { filter }),
         explain(),
         trace().prop_map(|ask| Request::Trace { ask }),
@@ -235,6 +271,55 @@ fn wrong_calls_are_told_what_is_wrong() {
             "",
             ErrorCode::MethodNotAllowed,
             "GET, PATCH and DELETE",
+        ),
+        (
+            "DELETE",
+            "/v1/flows",
+            "",
+            ErrorCode::BadRequest,
+            "every flow there is",
+        ),
+        (
+            "DELETE",
+            "/v1/flows?all&service=web",
+            "",
+            ErrorCode::BadRequest,
+            "all flows, or those of a filter",
+        ),
+        (
+            "DELETE",
+            "/v1/flows?service=web&limit=3",
+            "",
+            ErrorCode::BadRequest,
+            "no limit",
+        ),
+        (
+            "POST",
+            "/v1/flows",
+            "",
+            ErrorCode::MethodNotAllowed,
+            "GET and DELETE",
+        ),
+        (
+            "POST",
+            "/v1/vips/192.0.2.1/take?force",
+            "",
+            ErrorCode::BadRequest,
+            "force",
+        ),
+        (
+            "GET",
+            "/v1/nodes/web",
+            "",
+            ErrorCode::BadRequest,
+            "not an IP address",
+        ),
+        (
+            "POST",
+            "/v1/maintenance",
+            "{}",
+            ErrorCode::BadRequest,
+            "maintenance",
         ),
         (
             "GET",

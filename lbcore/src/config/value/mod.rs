@@ -8,6 +8,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 pub(super) use address::{host, listen, mac, prefix, vip};
+pub use text::check_log_filter;
 pub(super) use text::{
     group, interface, labels, log_filter, path, real_name, run_dir, service_name, text,
 };

@@ -125,10 +125,19 @@ pub(in super::super) fn labels(value: &DeValue<'_>) -> Result<BTreeMap<String, S
     Ok(labels)
 }
 
-/// A log filter: a level, or tracing's `target=level` list.
+/// What EnvFilter takes, less of it: levels, alone or for a module.
 pub(in super::super) fn log_filter(value: &DeValue<'_>) -> Result<String, Fault> {
-    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
     let text = string(value)?;
+    check_log_filter(&text).map_err(|(message, help)| Fault::new(message).help(help))?;
+    Ok(text)
+}
+
+/// Whether `text` is a filter for the log.
+///
+/// # Errors
+/// What is wrong, and what it should be.
+pub fn check_log_filter(text: &str) -> Result<(), (String, String)> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
     let good = text.split(',').map(str::trim).all(|directive| {
         let (target, level) = directive.split_once('=').unwrap_or(("lbd", directive));
         let named = !target.is_empty()
@@ -137,12 +146,12 @@ pub(in super::super) fn log_filter(value: &DeValue<'_>) -> Result<String, Fault>
                 .all(|b| b.is_ascii_alphanumeric() || b"_:".contains(&b));
         named && LEVELS.contains(&level.to_ascii_lowercase().as_str())
     });
-    if !good {
-        let fault = Fault::new(format!("{} is not a log filter", quote(&text)));
-        let levels = LEVELS.join(", ");
-        return Err(fault.help(format!(
-            "one of {levels}; or a list such as \"info,lbd::probe=debug\""
-        )));
+    if good {
+        return Ok(());
     }
-    Ok(text)
+    let levels = LEVELS.join(", ");
+    Err((
+        format!("{} is not a log filter", quote(text)),
+        format!("one of {levels}; or a list such as \"info,lbd::probe=debug\""),
+    ))
 }

@@ -238,3 +238,28 @@ fn most_of_the_capacity_is_used_before_buckets_overflow() {
         "{to_three_quarters} flows found no room"
     );
 }
+
+#[test]
+fn flows_are_forgotten_by_whose_they_are_and_reported_once() {
+    let mem = memory(256);
+    let table = FlowTable::create(&mem, &key()).unwrap();
+    for n in 0..100 {
+        let real = u16::try_from(n % 4).unwrap();
+        stored(insert(&table, n, entry(real, State::Established, NOW), NOW));
+    }
+    let client = flow(7).client;
+    let mut gone = Vec::new();
+    table.forget(
+        |key, entry| entry.real == RealId(2) || key.client == client,
+        |entry| gone.push(entry.real.0),
+    );
+    assert_eq!(gone.len(), 26);
+    assert_eq!(gone.iter().filter(|real| **real == 2).count(), 25);
+    let left = listed(&table);
+    assert_eq!((left.len(), table.len()), (74, 74));
+    assert!(left.values().all(|entry| entry.real != RealId(2)));
+    assert!(table.lookup(hash(7)).is_none());
+    assert!(table.lookup(hash(8)).is_some());
+    table.forget(|_, _| true, |_| {});
+    assert!(table.is_empty());
+}

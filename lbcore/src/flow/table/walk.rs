@@ -7,6 +7,10 @@ use crate::flow::Entry;
 use crate::net::{FlowHash, FlowKey, HashKey};
 use crate::time::Tick;
 
+/// A packet of the flow may change its entry between the look and the removal, which then looks
+/// again: a packet takes longer than that, so twice in a row is rare and more is not to be expected.
+const FORGET_TRIES: usize = 8;
+
 /// What [`FlowTable::open`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recovered {
@@ -59,6 +63,31 @@ impl FlowTable<'_> {
         let (_, created) = cold::read(&self.cold[slot.number()])?;
         let same = self.slot(slot).holds(slot::signature(hash));
         same.then_some(created)
+    }
+
+    /// Forgets every flow that `is_meant` names, and reports each to `gone`, which has to count it
+    /// out.
+    pub fn forget(
+        &self,
+        mut is_meant: impl FnMut(&FlowKey, Entry) -> bool,
+        mut gone: impl FnMut(Entry),
+    ) {
+        for slot in self.slots() {
+            for _ in 0..FORGET_TRIES {
+                if let Some((signature, entry)) = self.entry_at(slot)
+                    && let Some((key, _)) = cold::read(&self.cold[slot.number()])
+                    && self.slot(slot).holds(signature)
+                    && is_meant(&key, entry)
+                {
+                    if self.retire(slot, entry) {
+                        gone(entry);
+                        break;
+                    }
+                } else {
+                    break;
+                }
+            }
+        }
     }
 
     /// Buckets of the table, for slices of [`FlowTable::expire`].

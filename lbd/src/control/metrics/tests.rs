@@ -266,7 +266,10 @@ fn daemon(ready: bool) -> mpsc::Sender<Ask> {
                     let reason = "every real was judged\x1b".into();
                     drop(reply.send(Readiness { ready, reason }));
                 }
-                Ask::Request { .. } | Ask::Events { .. } | Ask::Trace { .. } => {
+                Ask::Request { .. }
+                | Ask::Events { .. }
+                | Ask::Trace { .. }
+                | Ask::CheckNow { .. } => {
                     panic!("nobody asks that here")
                 }
             }

@@ -8,7 +8,7 @@ use lbcore::config::{SendProxy, Source};
 use lbcore::director::{Caller, Connect, Cursors, Unconnected, connect};
 use lbcore::sched::Kind;
 use lbcore::service::{Member, Service, ServiceTable};
-use lbcore::trace::why_not;
+use lbcore::trace::{IN_MAINTENANCE, why_not};
 
 impl Reconciler {
     /// What the proxy would do with a new connection, or the first datagram of a session.
@@ -62,6 +62,9 @@ impl Reconciler {
                 service.name
             ));
             answer = Err(Unconnected::Full);
+        }
+        if table.maintenance {
+            answer = Err(Unconnected::Maintenance);
         }
         view.candidates = service
             .members
@@ -149,6 +152,14 @@ fn chosen(asked: &Asked, service: &Service, to: Connect, view: &mut ExplainView)
 
 fn refused(why: Unconnected, view: &mut ExplainView) {
     let (outcome, words) = match why {
+        Unconnected::Maintenance => {
+            let word = Outcome::Maintenance.word();
+            view.steps
+                .push(format!("dropped: {word}: {IN_MAINTENANCE}"));
+            view.verdict = Verdict::Drop;
+            view.drop_reason = Some(word.to_owned());
+            return;
+        }
         Unconnected::NoReal => (Outcome::NoReal, "no real may serve"),
         Unconnected::Full => (
             Outcome::Full,

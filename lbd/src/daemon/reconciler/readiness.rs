@@ -7,8 +7,19 @@ use crate::sys::clock;
 use lbcore::service::RealState;
 
 impl Reconciler {
-    /// Whether lbd forwards and every real was judged once (or had its time).
+    /// Whether lbd takes new flows: it works, and is not in maintenance.
     pub(in crate::daemon) fn readiness(&self) -> Readiness {
+        match self.world.maintenance {
+            Some(_) => Readiness {
+                ready: false,
+                reason: "in maintenance: no new flows until lbctl maintenance off".to_owned(),
+            },
+            None => self.working(),
+        }
+    }
+
+    /// Whether lbd forwards and every real was judged once (or had its time).
+    pub(super) fn working(&self) -> Readiness {
         let not = |reason: String| Readiness {
             ready: false,
             reason,

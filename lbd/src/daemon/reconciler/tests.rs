@@ -9,6 +9,7 @@ use lbcore::api::{How, RealRef, Request, Response, ServiceRef, VipVerb};
 use lbcore::flow::FlowTable;
 use lbcore::load::Weightiness::Active;
 use lbcore::service::ServiceTable;
+use lbcore::vip::Hold;
 use std::fs;
 use std::sync::atomic::AtomicU64;
 
@@ -106,11 +107,13 @@ impl Rig {
                 proxy: watch::Sender::default(),
                 proxied: watch::Sender::default().subscribe(),
                 access: watch::Sender::new(Arc::new(access_of(&loaded.config).0)),
+                check_now: mpsc::channel(1).0,
                 metrics: watch::Sender::default(),
             },
             world,
             places,
             proxy: None,
+            log: LogFilter::default(),
             notifier: Notifier::new(),
         });
         let mut rig = Rig { me, dir };
@@ -258,11 +261,158 @@ async fn snapshot_guard_and_filter_are_whole_before_anything_runs() {
 async fn a_released_vip_is_told_until_it_is_taken_back() {
     let mut rig = Rig::new(&web(&[1])).await;
     let vip: std::net::IpAddr = "192.0.2.10".parse().unwrap();
-    for (verb, told) in [(VipVerb::Release, 1), (VipVerb::Take, 0)] {
-        let answer = rig.ask(Request::Vip { vip, verb }).await;
-        assert!(matches!(answer, Response::Vip(_)));
+    let ask = |verb, dry_run| Request::Vip {
+        vip: (verb != VipVerb::Auto).then_some(vip),
+        verb,
+        dry_run,
+    };
+    for (verb, told, changes) in [
+        (VipVerb::Release, 1, 1),
+        (VipVerb::Release, 1, 0),
+        (VipVerb::Take, 0, 1),
+        (VipVerb::Release, 1, 1),
+        (VipVerb::Auto, 0, 1),
+        (VipVerb::Auto, 0, 0),
+    ] {
+        let before = rig.me.world.overrides.clone();
+        let dry = rig.ask(ask(verb, true)).await;
+        assert_eq!(rig.me.world.overrides, before, "{verb} as a dry run");
+        let wet = rig.ask(ask(verb, false)).await;
+        for (answer, dry) in [(dry, true), (wet, false)] {
+            let Response::Vip(view) = answer else {
+                panic!("VIPs");
+            };
+            assert_eq!((view.changes.len(), view.dry_run), (changes, dry), "{verb}");
+        }
         assert_eq!(rig.me.status().drift.len(), told, "{verb}");
     }
+    assert!(rig.me.world.overrides.vips.is_empty());
+}
+
+#[tokio::test]
+async fn maintenance_leaves_what_was_said_of_vips_and_is_kept() {
+    let mut rig = Rig::new(&web(&[1])).await;
+    rig.me
+        .world
+        .hear_links(Arc::new(vec![eth0()]), clock::now());
+    let vip: std::net::IpAddr = "192.0.2.10".parse().unwrap();
+    let take = Request::Vip {
+        vip: Some(vip),
+        verb: VipVerb::Take,
+        dry_run: false,
+    };
+    rig.ask(take).await;
+    let set = |on, dry_run| Request::SetMaintenance { on, dry_run };
+    let held = |rig: &Rig| {
+        let plan = plans::vips(&rig.me.world, &rig.table());
+        plan.vips.iter().map(|w| w.held).collect::<Vec<_>>()
+    };
+    let before = held(&rig);
+    rig.ask(set(true, true)).await;
+    assert!(!rig.table().maintenance, "a dry run");
+    let Response::Maintenance(view) = rig.ask(set(true, false)).await else {
+        panic!("maintenance");
+    };
+    assert!(view.maintenance && rig.table().maintenance);
+    assert_eq!(view.changes, ["maintenance: off -> on"]);
+    assert_eq!(view.generation, rig.table().generation);
+    assert!(!rig.me.readiness().ready && rig.me.status().maintenance.is_some());
+    assert!(held(&rig).iter().all(|held| *held == Hold::Release));
+    assert!(rig.me.places.load_maintenance().0.is_some());
+    let again = rig.ask(set(true, false)).await;
+    assert!(matches!(again, Response::Maintenance(view) if view.changes.is_empty()));
+    rig.ask(set(false, false)).await;
+    assert!(!rig.table().maintenance);
+    assert_eq!(held(&rig), before);
+    assert_eq!(rig.me.places.load_maintenance(), (None, None));
+    let told = told(&mut rig);
+    let changes = told.iter().filter(|t| t.contains("maintenance:")).count();
+    assert_eq!(changes, 2, "{told:#?}");
+}
+
+#[tokio::test]
+async fn flows_are_cleared_with_their_loads() {
+    use lbcore::flow::{Coarse, Entry, Outcome, State};
+    use lbcore::net::{Addr, FlowKey, Protocol, ServiceKey};
+    let mut rig = Rig::new(&web(&[1, 2])).await;
+    let table = rig.table();
+    let now = clock::now();
+    for n in 0..4_u8 {
+        let real = rig.id("web", 1 + n % 2);
+        let key = FlowKey {
+            client: Addr::v4([198, 51, 100, n]),
+            client_port: 40_000,
+            service: ServiceKey {
+                vip: Addr::v4([192, 0, 2, 10]),
+                port: 80,
+                protocol: Protocol::Tcp,
+            },
+        };
+        let entry = Entry {
+            real,
+            epoch: table.real(real).unwrap().epoch,
+            state: State::Established,
+            seen: Coarse::at(now),
+        };
+        let live = &rig.me.live;
+        let hash = table.key.flow(&key);
+        let inserted = live.flows.insert(hash, &key, entry, now, |_| false);
+        assert!(matches!(inserted.outcome, Outcome::Stored(_)));
+        live.loads.add(real, Active);
+    }
+    let clear = |real: Option<&str>, dry_run| Request::ClearFlows {
+        filter: lbcore::api::FlowFilter {
+            real: real.map(RealRef::from),
+            ..Default::default()
+        },
+        all: real.is_none(),
+        dry_run,
+    };
+    for (request, forgotten, left) in [
+        (clear(Some("rs1"), true), 2, [2, 2]),
+        (clear(Some("rs1"), false), 2, [0, 2]),
+        (clear(None, false), 2, [0, 0]),
+        (clear(None, false), 0, [0, 0]),
+    ] {
+        let Response::Cleared(view) = rig.ask(request).await else {
+            panic!("flows");
+        };
+        assert_eq!(view.forgotten, forgotten);
+        let loads = [1, 2].map(|n| rig.me.live.loads.flows(rig.id("web", n)));
+        assert_eq!(loads, left);
+    }
+    assert!(rig.me.live.flows.is_empty());
+}
+
+#[tokio::test]
+async fn a_log_filter_that_is_none_is_refused_in_words() {
+    let mut rig = Rig::new(&web(&[1])).await;
+    let peer = Peer {
+        uid: 0,
+        pid: 1,
+        groups: Vec::new(),
+    };
+    let mut set = |filter: &str, for_ms| {
+        let filter = Some(filter.to_owned());
+        rig.me.set_log(filter, for_ms, true, &peer)
+    };
+    let error = set("loud", None).unwrap_err();
+    assert!(
+        error.message.contains("`loud` is not a log filter"),
+        "{error}"
+    );
+    assert!(error.hint.unwrap().contains("debug"));
+    assert!(set("debug", Some(0)).is_err());
+    assert!(set("debug", Some(u64::MAX)).is_err());
+    let Response::Log(view) = set("debug", Some(60_000)).unwrap() else {
+        panic!("the log");
+    };
+    assert_eq!((&*view.filter, &*view.configured), ("debug", "info"));
+    assert!(view.until.is_some() && view.dry_run);
+    let Response::Log(now) = rig.me.log() else {
+        panic!("the log");
+    };
+    assert_eq!((&*now.filter, now.until), ("info", None));
 }
 
 /// What the journal has, in words.

@@ -106,12 +106,7 @@ impl Reconciler {
         let weight = u32::from(member.weight);
         let checks = self.board.checks(member.id).into_iter().map(|c| CheckView {
             check: c.check,
-            state: match c.state {
-                HealthState::Checking => RealState::Checking,
-                HealthState::Up => RealState::Up,
-                HealthState::Draining => RealState::Draining,
-                HealthState::Down => RealState::Down,
-            },
+            state: said(c.state),
             reason: c.last.map(|l| l.reason).unwrap_or_default(),
         });
         let checks: Vec<CheckView> = checks.collect();
@@ -225,4 +220,14 @@ fn check_words(check: &config::Check) -> String {
         .map(|port| format!(" :{port}"))
         .unwrap_or_default();
     format!("{}{port} every {:?}", check.kind.word(), check.interval)
+}
+
+/// What a check says, in the words of a real's state.
+pub(in crate::daemon) fn said(state: HealthState) -> RealState {
+    match state {
+        HealthState::Checking => RealState::Checking,
+        HealthState::Up => RealState::Up,
+        HealthState::Draining => RealState::Draining,
+        HealthState::Down => RealState::Down,
+    }
 }

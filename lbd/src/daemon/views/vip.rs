@@ -5,11 +5,11 @@ use lbcore::api::{Timestamp, VipView};
 use lbcore::config;
 use lbcore::net::MacAddr;
 use lbcore::vip::VipState;
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 impl Reconciler {
-    /// Who answers for the VIPs, by VIP and interface.
+    /// Who answers for the VIPs, in file order, by interface.
     pub(in crate::daemon) fn vip_views(&self) -> Vec<VipView> {
         let mut views = Vec::new();
         for vip in self.vips() {
@@ -25,6 +25,8 @@ impl Reconciler {
                 services.iter().map(|s| s.name.clone()).collect::<Vec<_>>(),
                 first.announce,
             );
+            let released = self.world.maintenance.is_some();
+            let released = released.then(|| "in maintenance".to_owned());
             let known: Vec<_> = self
                 .world
                 .vips
@@ -37,6 +39,13 @@ impl Reconciler {
                 interface: None,
                 state: VipState::Silent,
                 announce,
+                held: self
+                    .world
+                    .overrides
+                    .vips
+                    .get(&vip)
+                    .copied()
+                    .unwrap_or_default(),
                 mac: None,
                 last_announced: None,
                 conflicts: 0,
@@ -56,7 +65,7 @@ impl Reconciler {
                     conflicts: news.conflicts,
                     last_announced: news.announced.map(Timestamp),
                     claimed_by: news.claimed_by.map(|m: MacAddr| m.to_string()),
-                    note: news.note.clone(),
+                    note: news.note.clone().or_else(|| released.clone()),
                     ..empty()
                 });
             }
@@ -64,10 +73,10 @@ impl Reconciler {
         views
     }
 
-    fn vips(&self) -> BTreeSet<IpAddr> {
-        self.world
-            .services()
-            .flat_map(|s| s.vips.iter().copied())
-            .collect()
+    /// All VIPs, in the order in which the file names them first.
+    pub(in crate::daemon) fn vips(&self) -> Vec<IpAddr> {
+        let all = self.world.services().flat_map(|s| s.vips.iter().copied());
+        let mut seen = HashSet::new();
+        all.filter(|vip| seen.insert(*vip)).collect()
     }
 }

@@ -60,6 +60,7 @@ impl World {
             key,
             services,
             interfaces: rest.interfaces.clone(),
+            maintenance: rest.maintenance,
             now,
         })
     }
@@ -85,6 +86,7 @@ impl World {
             ejections: &self.ejections,
             loads,
             interfaces,
+            maintenance: self.maintenance.is_some(),
             now,
         };
         let inputs = Self::inputs(&self.config, &self.lingering, &self.key, &mut known, now)?;
@@ -133,6 +135,7 @@ struct Known<'a> {
     ejections: &'a HashMap<ServiceId, Ejections>,
     loads: &'a Loads,
     interfaces: Vec<Interface>,
+    maintenance: bool,
     now: Tick,
 }
 

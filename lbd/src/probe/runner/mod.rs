@@ -4,9 +4,10 @@
 mod tests;
 
 use super::board::result;
+use super::now::Impatient;
 use super::roster::{CheckId, Roster};
 use super::wire::Wires;
-use super::{Answer, Board, CheckResult, Hops, Question, Target};
+use super::{Answer, Board, CheckNow, CheckResult, Hops, Question, Target};
 use crate::live::Event;
 use crate::live::event::{HealthNews, HealthState};
 use crate::sys::{clock, rlimit};
@@ -36,13 +37,14 @@ const QUIET: Duration = Duration::from_secs(60);
 /// Judges `targets` until their sender or the events' receiver is gone. Sends [`Event::Health`]
 /// when the verdict of a real changes, the first one included; puts the address of a real whose
 /// check begins to fail into `suspects`, so that the way to it can be looked at again. `hops` says
-/// where frames of our own go.
+/// where frames of our own go. What comes by `nows` is asked at once.
 pub async fn run(
     targets: watch::Receiver<Arc<Vec<Target>>>,
     hops: watch::Receiver<Arc<Hops>>,
     board: Arc<Board>,
     events: mpsc::Sender<Event>,
     suspects: mpsc::Sender<IpAddr>,
+    nows: mpsc::Receiver<CheckNow>,
 ) {
     let most = rlimit::open_files().map_or(MOST_PROBES, |files| {
         usize::try_from(files / SHARE_OF_FILES)
@@ -52,7 +54,7 @@ pub async fn run(
     let wires = Arc::new(Wires::new(hops));
     let ask = move |question: Question| question.on(&wires).ask();
     let runner = Runner::new(board, events, suspects, most, ask);
-    runner.run(targets).await;
+    runner.run(targets, nows).await;
 }
 
 /// `ask` is [`Question::ask`], or what a test puts in its place.
@@ -65,6 +67,7 @@ pub(super) struct Runner<A> {
     ask: A,
     probes: JoinSet<Answer>,
     asked: HashMap<Id, CheckId>,
+    impatient: Impatient,
     complained: Option<Tick>,
 }
 
@@ -94,11 +97,16 @@ where
             ask,
             probes: JoinSet::new(),
             asked: HashMap::new(),
+            impatient: Impatient::default(),
             complained: None,
         }
     }
 
-    pub(super) async fn run(mut self, mut targets: watch::Receiver<Arc<Vec<Target>>>) {
+    pub(super) async fn run(
+        mut self,
+        mut targets: watch::Receiver<Arc<Vec<Target>>>,
+        mut nows: mpsc::Receiver<CheckNow>,
+    ) {
         targets.mark_changed();
         loop {
             let due = self
@@ -112,6 +120,10 @@ where
                     }
                     let now_wanted = targets.borrow_and_update().clone();
                     self.update(&now_wanted).await
+                }
+                Some(now) = nows.recv() => {
+                    self.impatient.take(now, &mut self.roster, clock::now());
+                    Ok(())
                 }
                 Some(ended) = self.probes.join_next_with_id() => self.ended(ended).await,
                 () = until(due) => {
@@ -158,9 +170,15 @@ where
         if let Some(answer) = &answer {
             for (real, index) in self.roster.owners(check) {
                 news.extend(self.answered((real, index), answer, now));
+                if let Some(judged) = self.roster.judged(real) {
+                    self.impatient.hear((real, index), answer, &judged.health);
+                }
             }
         }
         self.roster.done(check, now);
+        if self.impatient.wants_another(check) {
+            self.roster.hurry(check, now);
+        }
         for news in news {
             self.send(news).await?;
         }

@@ -49,6 +49,9 @@ impl Tcp {
             let pick = match connect(&caller, &mut self.cursors) {
                 Ok(pick) => pick,
                 Err(Unconnected::Full) => return self.park(key, scene),
+                Err(Unconnected::Maintenance) => {
+                    return self.end(key, Outcome::Maintenance, scene);
+                }
                 Err(Unconnected::OwnAddress) => {
                     return self.end(key, Outcome::OwnAddress, scene);
                 }

@@ -11,7 +11,7 @@ mod sweep;
 mod tests;
 
 use super::budget::Budget;
-use super::list::{ConnectionRow, ListAsk};
+use super::list::{Clearing, ConnectionRow, ListAsk};
 use super::poller::{Flags, Poller};
 use super::shared::Shared;
 use super::sight::Sight;
@@ -214,6 +214,19 @@ impl Tcp {
     pub fn list(&self, ask: &ListAsk, now: Tick) -> Vec<ConnectionRow> {
         let rows = self.connections.iter().map(|c| row(c, now));
         rows.filter(|r| ask.wants(r)).take(ask.limit).collect()
+    }
+
+    /// Resets matching connections, or only counts them; says how many.
+    pub fn clear(&mut self, ask: &ListAsk, how: Clearing, scene: &Scene<'_>) -> u64 {
+        let now = scene.now;
+        let rows = self.connections.iter_mut();
+        let meant = rows.filter(|(_, connection)| ask.wants(&row(connection, now)));
+        let keys: Vec<Key> = meant.map(|(key, _)| key).collect();
+        if how == Clearing::End {
+            keys.iter()
+                .for_each(|key| self.end(*key, Outcome::Cleared, scene));
+        }
+        keys.len() as u64
     }
 
     /// Ends all that is left.

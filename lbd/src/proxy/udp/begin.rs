@@ -8,7 +8,7 @@ use super::{Udp, sight};
 use crate::live::{DatagramDrop, Outcome};
 use crate::sys::{datagrams, transparent};
 use lbcore::config::{SendProxy, Source};
-use lbcore::director::{Caller, Connect, Unconnected, connect};
+use lbcore::director::{Caller, Connect, Unconnected, closed, connect};
 use lbcore::id::{RealId, ServiceId};
 use lbcore::load::Weightiness;
 use lbcore::net::{FlowHash, FlowKey, Protocol, ServiceKey};
@@ -75,8 +75,8 @@ impl Udp {
         service: &Service,
         scene: &Scene<'_>,
     ) -> Result<Slot, DatagramDrop> {
-        if service.ring.is_none() {
-            return Err(DatagramDrop::NoReal);
+        if let Some(why) = closed(scene.table, service, Protocol::Udp) {
+            return Err(unconnected(why));
         }
         let counts_for_source = self.make_room(stranger, service, scene)?;
         let (socket, pick) = match self.reach(stranger, index, service, scene) {
@@ -145,9 +145,8 @@ impl Udp {
                     made_room = true;
                     continue;
                 }
-                Err(Unconnected::Full) => return Err(why.unwrap_or(DatagramDrop::Full)),
-                Err(Unconnected::NoReal) => return Err(why.unwrap_or(DatagramDrop::NoReal)),
                 Err(Unconnected::OwnAddress) => return Err(DatagramDrop::OwnAddress),
+                Err(other) => return Err(why.unwrap_or(unconnected(other))),
             };
             if leads_back(scene, pick.to) {
                 why = Some(DatagramDrop::OwnAddress);
@@ -243,6 +242,16 @@ impl Udp {
         counters.service(service).new_flows.add(1);
         counters.real(real).new_flows.add(1);
         Ok(slot)
+    }
+}
+
+/// Why the datagrams of a client are dropped for whom nobody is to be dialled.
+fn unconnected(why: Unconnected) -> DatagramDrop {
+    match why {
+        Unconnected::Maintenance => DatagramDrop::Maintenance,
+        Unconnected::NoReal => DatagramDrop::NoReal,
+        Unconnected::Full => DatagramDrop::Full,
+        Unconnected::OwnAddress => DatagramDrop::OwnAddress,
     }
 }
 

@@ -22,7 +22,7 @@ mod tests;
 use super::budget::Budget;
 use super::sight::Sight;
 use super::tcp::Scene;
-use super::{ConnectionRow, ListAsk};
+use super::{Clearing, ConnectionRow, ListAsk};
 use crate::live::{Outcome, Way};
 use crate::sys::datagrams::{Inbox, Outbox, queue};
 use lbcore::director::Cursors;
@@ -101,9 +101,26 @@ impl Udp {
 
     /// Sessions that match, at most as many as asked for.
     pub fn list(&self, ask: &ListAsk, now: Tick) -> Vec<ConnectionRow> {
-        let row = |(slot, key, session): (Slot, &SessionKey, &Session)| {
+        let meant = self.matching(ask, now);
+        meant.map(|(_, row)| row).take(ask.limit).collect()
+    }
+
+    /// Ends sessions that match, or only counts them; says how many.
+    pub fn clear(&mut self, ask: &ListAsk, how: Clearing, scene: &Scene<'_>) -> u64 {
+        let meant = self.matching(ask, scene.now);
+        let slots: Vec<Slot> = meant.map(|(slot, _)| slot).collect();
+        if how == Clearing::End {
+            slots
+                .iter()
+                .for_each(|slot| self.end(*slot, Outcome::Cleared, scene));
+        }
+        slots.len() as u64
+    }
+
+    fn matching(&self, ask: &ListAsk, now: Tick) -> impl Iterator<Item = (Slot, ConnectionRow)> {
+        let row = move |(slot, key, session): (Slot, &SessionKey, &Session)| {
             let (heard, rank) = self.sessions.standing(slot)?;
-            Some(ConnectionRow {
+            let row = ConnectionRow {
                 service: session.service,
                 real: Some(session.real),
                 client: session.client,
@@ -117,10 +134,11 @@ impl Udp {
                     Rank::Newcomer => "new",
                     Rank::Established => "established",
                 },
-            })
+            };
+            Some((slot, row))
         };
         let rows = self.sessions.iter().filter_map(row);
-        rows.filter(|row| ask.wants(row)).take(ask.limit).collect()
+        rows.filter(|(_, row)| ask.wants(row))
     }
 
     fn end_all(&mut self, which: impl Fn(&Session) -> bool, how: Outcome, scene: &Scene<'_>) {
