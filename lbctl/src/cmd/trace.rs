@@ -24,7 +24,7 @@ pub async fn run(args: TraceArgs, context: &Context) -> Result<ExitCode, Failure
             Ok(TraceLine::End(end)) => ended = Some(end),
             _ => {}
         }
-        context.print_line(line, render::trace::line)
+        context.print_line(line, render::trace::line).map(drop)
     };
     let request = Request::Trace { ask };
     context.client.lines(&request, hear).await?;
