@@ -39,7 +39,7 @@ lab-down: ## Take the lab away
 
 .PHONY: test
 test: ## All that CI runs: lint, unit, integration and fuzz tests; as root, or in user namespaces
-	@scripts/install-deps.sh $(NETWORK) promtool systemd-analyze g++ ping python3 nginx haproxy iptables
+	@scripts/install-deps.sh $(NETWORK) promtool systemd-analyze g++ ping python3 nginx haproxy keepalived strace iptables
 	@$(MAKE) --no-print-directory lint unit unit-file integration
 	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=30
 	@scripts/skipped.sh

@@ -28,7 +28,8 @@ const METRICS: &str = "127.0.0.1:9380";
 pub struct Daemon {
     netns: NetnsHandle,
     dir: TempDir,
-    descriptors: Option<u32>,
+    /// What it is started by, with arguments: prlimit, strace; nothing is itself.
+    starter: Vec<String>,
     child: Option<Child>,
 }
 
@@ -56,7 +57,7 @@ impl Daemon {
         let daemon = Daemon {
             netns: netns.handle(),
             dir,
-            descriptors: None,
+            starter: Vec::new(),
             child: None,
         };
         daemon.write(conf);
@@ -95,18 +96,32 @@ impl Daemon {
 
     /// From the next start on it may have this many descriptors, and cannot raise that.
     pub fn limit_descriptors(&mut self, limit: u32) {
-        self.descriptors = Some(limit);
+        self.start_by(&["prlimit", &format!("--nofile={limit}:{limit}")]);
+    }
+
+    /// From the next start on new files have whatever mode they are made with.
+    pub fn set_umask_zero(&mut self) {
+        self.start_by(&["sh", "-c", "umask 0 && exec \"$0\" \"$@\""]);
+    }
+
+    /// From the next start on its system calls are counted; `table` has them when it has ended.
+    /// The process stays lbd's own.
+    pub fn count_calls(&mut self, table: &Path) {
+        let table = table.to_str().expect("a path");
+        self.start_by(&["strace", "-D", "-f", "-c", "-o", table]);
+    }
+
+    fn start_by(&mut self, words: &[&str]) {
+        self.starter = words.iter().map(|word| (*word).to_owned()).collect();
     }
 
     /// `lbd --config FILE`, to be run in its namespace.
     pub fn command(&self) -> Command {
-        let mut command = match self.descriptors {
+        let mut command = match self.starter.split_first() {
             None => self.netns.command(binary("lbd")),
-            Some(limit) => {
-                let mut command = self.netns.command("prlimit");
-                command
-                    .arg(format!("--nofile={limit}:{limit}"))
-                    .arg(binary("lbd"));
+            Some((program, args)) => {
+                let mut command = self.netns.command(program);
+                command.args(args).arg(binary("lbd"));
                 command
             }
         };
@@ -334,6 +349,22 @@ impl Daemon {
         let (status, _) = wait_for("lbd ends", STOPPED_WITHIN, || self.try_exit());
         self.child = None;
         status
+    }
+
+    /// Waits until it is ready, or has ended: then how.
+    ///
+    /// # Panics
+    /// When neither is so in time.
+    pub fn ready_or_ended(&mut self) -> Option<ExitStatus> {
+        let (ended, _) = wait_for("lbd is ready, or ends", READY_WITHIN, || {
+            let ended = self.try_exit();
+            let ready = || self.try_status().is_some_and(|s| s["ready"] == true);
+            (ended.is_some() || ready()).then_some(ended)
+        });
+        if ended.is_some() {
+            self.child = None;
+        }
+        ended
     }
 
     /// How it ended, if it did.

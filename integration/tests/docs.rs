@@ -15,6 +15,7 @@ const OTHERS: &[&str] = &[
     "ethtool",
     "ip",
     "iptables",
+    "ipvsadm",
     "kubectl",
     "scripts/fuzz.sh",
     "sysctl",
@@ -153,12 +154,24 @@ fn words_of(output: &Output) -> String {
     String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned()
 }
 
-/// What kubectl printed, where a page says it was saved.
+/// What another tool wrote, where a page says it was saved.
 fn given(word: &str) -> &str {
     match word {
         "cluster.json" => concat!(
             env!("CARGO_MANIFEST_DIR"),
             "/../lbcore/src/import/kubernetes/fixtures/cluster.json"
+        ),
+        "rules.ipvsadm" => concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../lbcore/src/import/fixtures/rules.ipvsadm"
+        ),
+        "keepalived.conf" => concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../lbcore/src/import/fixtures/keepalived.conf"
+        ),
+        "haproxy.cfg" => concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../lbcore/src/import/fixtures/haproxy.cfg"
         ),
         word => word,
     }

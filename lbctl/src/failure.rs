@@ -2,7 +2,6 @@
 
 use lbcore::api::{ApiError, printable};
 use lbcore::capture::CaptureError;
-use lbcore::import::kubernetes::ImportError;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -80,15 +79,15 @@ pub enum Failure {
     #[error("{0}")]
     Replay(String),
     /// Nothing was imported.
-    #[error("{source}; nothing was imported")]
+    #[error("{reason}; nothing was imported")]
     NotImported {
         /// Why.
-        source: ImportError,
+        reason: String,
         /// What to do.
         hint: &'static str,
     },
-    /// No Service could be imported.
-    #[error("no Service could be imported")]
+    /// No service could be imported.
+    #[error("no service could be imported")]
     NoService,
     /// Output cannot be written.
     #[error("cannot write the output: {0}")]
@@ -146,7 +145,7 @@ impl Failure {
                 ..
             } => Some("what stands before that was replayed; copy or capture it again".into()),
             Failure::NotImported { hint, .. } => Some((*hint).into()),
-            Failure::NoService => Some("what stands above says why; see: --services, --vip".into()),
+            Failure::NoService => Some("what stands above says why; see also: --help".into()),
             Failure::BadAnswer { .. } => {
                 Some("is it lbd that listens there, in the version of this lbctl?".into())
             }

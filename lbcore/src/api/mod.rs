@@ -35,7 +35,7 @@ pub use response::{
     ChangeView, ClearedView, Envelope, FlowsView, KeyView, LogView, RealsView, ReloadView,
     Response, SavedState, SavedView, ServicesView, VipsView,
 };
-pub use text::{is_printable, printable};
+pub use text::{is_printable, printable, printable_json};
 pub use timestamp::Timestamp;
 pub use trace::{
     ConnectionView, MAX_TRACE_COUNT, MAX_TRACE_MS, MAX_TRACE_RATE, PacketView, ShareView,

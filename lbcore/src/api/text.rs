@@ -20,6 +20,23 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
+/// A JSON text with everything that could move a cursor written as `\uXXXX`, which reads back as
+/// the same character. Line ends stay: inside strings JSON has none.
+pub fn printable_json(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c == '\n' || is_printable(c) {
+            safe.push(c);
+        } else {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                safe.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    safe
+}
+
 /// Not a control character (C0, DEL, C1), a line or paragraph separator, a mark that changes
 /// writing direction (UAX #9), nor one without any width that can hide in a name.
 pub fn is_printable(c: char) -> bool {

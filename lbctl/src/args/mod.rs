@@ -14,7 +14,7 @@ mod value;
 mod vip;
 
 pub use config::{ConfigCommand, ReloadArgs};
-pub use import::{ImportCommand, KubernetesArgs};
+pub use import::{HaproxyArgs, ImportCommand, KubernetesArgs, TextArgs};
 pub use judge::{DoctorArgs, HealthArgs};
 pub use log::{CheckCommand, CheckNowArgs, KeyCommand, LogCommand};
 pub use look::{EventsArgs, ExplainArgs, FlowsArgs, FlowsCommand, WhichFlows};
@@ -232,6 +232,9 @@ mod tests {
             "lbctl check now",
             "lbctl key",
             "lbctl import",
+            "lbctl import haproxy - --vip nowhere",
+            "lbctl import haproxy - --trusted 192.0.2.0/33",
+            "lbctl import ipvsadm",
             "lbctl import kubernetes - --services web",
             "lbctl import kubernetes - --node-selector =x",
             "lbctl import kubernetes - --vip default/web",

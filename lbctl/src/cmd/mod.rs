@@ -36,7 +36,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match command {
         Command::Completion { shell } => completion::run(shell),
         Command::Config(command) => config::run(command, &global),
-        Command::Import(command) => import::run(command),
+        Command::Import(command) => import::run(command, &global),
         Command::Status => block_on(status::run(&Context::new(global))),
         Command::Service(command) => block_on(service::run(command, &Context::new(global))),
         Command::Real(command) => block_on(real::run(command, &Context::new(global))),

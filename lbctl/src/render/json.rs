@@ -1,6 +1,6 @@
 //! Documents for programs.
 
-use lbcore::api::{Envelope, is_printable};
+use lbcore::api::{Envelope, printable_json};
 use serde::Serialize;
 
 /// `view` with `api_version`, indented, a newline at its end. Whatever could move a cursor is
@@ -22,26 +22,14 @@ pub fn line(view: &impl Serialize) -> serde_json::Result<String> {
 
 /// A JSON text with a newline at its end, and nothing in it that could move a cursor.
 pub fn safe(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len() + 1);
-    for c in text.chars() {
-        if c == '\n' || is_printable(c) {
-            safe.push(c);
-        } else {
-            let mut units = [0; 2];
-            for unit in c.encode_utf16(&mut units) {
-                safe.push_str(&format!("\\u{unit:04x}"));
-            }
-        }
-    }
-    safe.push('\n');
-    safe
+    printable_json(text) + "\n"
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use lbcore::api::RealsView;
+    use lbcore::api::{RealsView, is_printable};
 
     #[test]
     fn t60c_json_is_safe_to_print_and_reads_back_the_same() {

@@ -1,10 +1,11 @@
 //! Reads a configuration file and decides whether it may replace the one in force.
 
+use crate::sys::peer;
 use lbcore::config::{self, Config, ConfigError, Diff, HostFacts, MAX_BYTES};
 use lbcore::service::Exhausted;
-use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// A good file.
@@ -37,8 +38,44 @@ pub struct Refused {
 /// # Errors
 /// It cannot be read, or has faults: all of them.
 pub fn load(path: &Path) -> Result<Loaded, Refused> {
+    judge(path, read(path))
+}
+
+/// As [`load`], of the file that lbd obeys: whoever can write that gives the orders, and is root or
+/// lbd's own user, or of a group they chose.
+///
+/// # Errors
+/// As [`load`]; also where somebody else owns the file, or anybody may write it.
+pub fn load_orders(path: &Path) -> Result<Loaded, Refused> {
+    let read = || {
+        let file = open(path)?;
+        if let Some(why) = distrust(&file.metadata()?, peer::own_uid()) {
+            return Err(io::Error::other(why));
+        }
+        whole(file)
+    };
+    judge(path, read())
+}
+
+/// Why a file with such an owner and mode gives lbd no orders.
+fn distrust(about: &Metadata, own_uid: u32) -> Option<String> {
+    const OTHERS_WRITE: u32 = 0o002;
+    let owner = about.uid();
+    if owner != 0 && owner != own_uid {
+        return Some(format!(
+            "user id {owner} owns it, who is neither root nor lbd's own user and could have lbd do \
+             anything; to trust what it says: chown root"
+        ));
+    }
+    (about.is_file() && about.mode() & OTHERS_WRITE != 0).then(|| {
+        "anybody may write it, and have lbd do anything; to trust what it says: chmod o-w"
+            .to_owned()
+    })
+}
+
+fn judge(path: &Path, bytes: io::Result<Vec<u8>>) -> Result<Loaded, Refused> {
     let name = path.display().to_string();
-    let bytes = read(path).map_err(|e| Refused {
+    let bytes = bytes.map_err(|e| Refused {
         summary: format!("{name}: {e}"),
         detail: String::new(),
         faults: Vec::new(),
@@ -73,15 +110,19 @@ fn summary(name: &str, errors: &[ConfigError]) -> String {
 }
 
 /// At most one byte more than is accepted: the check says the rest.
-pub fn read(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    whole(open(path)?)
+}
+
+fn open(path: &Path) -> io::Result<File> {
     // A pipe in its place must not hold us up.
-    File::options()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path)?
-        .take(MAX_BYTES as u64 + 1)
-        .read_to_end(&mut bytes)?;
+    let mut options = File::options();
+    options.read(true).custom_flags(libc::O_NONBLOCK).open(path)
+}
+
+fn whole(file: File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

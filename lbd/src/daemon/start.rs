@@ -89,7 +89,7 @@ pub(super) fn places(config: &Config) -> Places {
 /// The file, if it is good and this host does not stand against it. What the host does not say
 /// stops nobody.
 async fn good_here(options: &Options) -> Result<Loaded, Refused> {
-    let loaded = reload::load(&options.config)?;
+    let loaded = reload::load_orders(&options.config)?;
     match link::facts().await {
         Ok(facts) => reload::check_host(&loaded.config, &facts, options.force)?,
         Err(error) => {

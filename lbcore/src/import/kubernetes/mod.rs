@@ -151,6 +151,7 @@ struct Findings(Vec<Finding>);
 impl Findings {
     fn add(&mut self, about: impl Into<String>, what: impl Into<String>) {
         self.0.push(Finding {
+            lines: None,
             about: about.into(),
             what: what.into(),
         });

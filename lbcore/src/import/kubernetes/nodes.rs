@@ -1,5 +1,6 @@
 //! Which nodes may be reals.
 
+use super::super::{is_host, is_real_name};
 use super::objects::{Metadata, Node};
 use super::{Findings, Selector};
 use std::collections::BTreeSet;
@@ -95,19 +96,4 @@ fn left_out(node: &Node) -> Option<&'static str> {
 fn is_ready(node: &Node) -> bool {
     let mut conditions = node.status.conditions.iter();
     conditions.any(|condition| condition.kind == "Ready" && condition.status == "True")
-}
-
-/// As the configuration wants names of reals.
-fn is_real_name(name: &str) -> bool {
-    let fit = |b: u8| b.is_ascii_alphanumeric() || b"._:-".contains(&b);
-    (1..=63).contains(&name.len()) && name.bytes().all(fit) && name != "." && name != ".."
-}
-
-/// Whether a machine on a network can have this address.
-pub(super) fn is_host(ip: IpAddr) -> bool {
-    let odd = match ip {
-        IpAddr::V4(v4) => v4.is_broadcast() || v4.octets()[0] == 0,
-        IpAddr::V6(v6) => v6.to_ipv4_mapped().is_some(),
-    };
-    !(odd || ip.is_unspecified() || ip.is_loopback() || ip.is_multicast())
 }

@@ -1,5 +1,6 @@
 //! The result as a file.
 
+use super::super::render::item;
 use super::{Check, Options, Planned};
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -51,7 +52,7 @@ pub(super) fn file(services: &[Planned], conditions: &[&str], options: &Options)
     let mut out =
         String::from("# Made by `lbctl import kubernetes`. What must hold in the cluster:\n#\n");
     for condition in conditions {
-        comment(&mut out, condition);
+        item(&mut out, condition);
     }
     let interface = options.interface.replace('\\', "\\\\").replace('"', "\\\"");
     let _ = write!(
@@ -62,20 +63,6 @@ pub(super) fn file(services: &[Planned], conditions: &[&str], options: &Options)
         service(&mut out, planned);
     }
     out
-}
-
-/// A list's item, within 100 columns.
-fn comment(out: &mut String, text: &str) {
-    let mut line = String::from("# -");
-    for word in text.split(' ') {
-        if line.len() + 1 + word.len() > 100 {
-            let _ = writeln!(out, "{line}");
-            line = String::from("#  ");
-        }
-        line.push(' ');
-        line.push_str(word);
-    }
-    let _ = writeln!(out, "{line}");
 }
 
 fn service(out: &mut String, service: &Planned) {

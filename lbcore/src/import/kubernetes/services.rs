@@ -1,6 +1,7 @@
 //! What each Service becomes.
 
-use super::nodes::{Machine, is_host};
+use super::super::is_vip;
+use super::nodes::Machine;
 use super::objects::{Port, Service};
 use super::{Check, Findings, MAX_SERVICES, Options, Planned, Pods, WantedMode};
 use crate::health::kubernetes::ServiceName;
@@ -185,15 +186,11 @@ impl Plan<'_> {
         }
         let addresses = &self.addresses;
         vips.retain(|(vip, _)| {
-            let link_local = match vip {
-                IpAddr::V4(v4) => v4.is_link_local(),
-                IpAddr::V6(v6) => v6.is_unicast_link_local(),
-            };
             if addresses.contains(vip) {
                 let what = format!("{vip} left out: it is a node's own address, so no VIP");
                 findings.add(about, what);
                 false
-            } else if link_local || !is_host(*vip) {
+            } else if !is_vip(*vip) {
                 findings.add(about, format!("{vip} left out: no client could dial it"));
                 false
             } else {

@@ -84,7 +84,7 @@ impl Reconciler {
     }
 
     async fn try_reload(&mut self, trigger: &Trigger, dry_run: bool) -> Result<Reloaded, Refused> {
-        let mut loaded = reload::load(&self.config_file)?;
+        let mut loaded = reload::load_orders(&self.config_file)?;
         let kept = reload::keep_until_restart(&self.world.config, &mut loaded.config);
         let diff = config::diff(&self.world.config, &loaded.config);
         let force = matches!(trigger, Trigger::Typed { force: true });
