@@ -76,7 +76,7 @@ fn every_line_without_an_equivalent_is_said_with_its_number() {
             "keepalived.conf",
             &[],
             &[
-                "lines 21-36: vrrp_instance EDGE: no equivalent: lbd has no VRRP",
+                "lines 20-33: vrrp_instance EDGE: no equivalent: lbd has no VRRP",
                 "misc_dynamic: an exit code is no weight here",
                 "include /etc/keepalived/conf.d/*.conf: not read",
                 "must hold: keepalived goes on with its vrrp parts",

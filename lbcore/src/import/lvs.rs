@@ -30,7 +30,8 @@ pub(super) struct Virtual {
     pub endpoints: Vec<(IpAddr, u16)>,
     pub udp: bool,
     pub scheduler: Scheduler,
-    pub persistent: bool,
+    /// Where it says so.
+    pub persistent: Option<Origin>,
     /// One packet scheduling.
     pub ops: bool,
     /// Further keys of the service.
@@ -189,16 +190,16 @@ fn scheduler(plan: &mut Plan<'_>, service: &Virtual) -> &'static str {
     if let Some(what) = what {
         plan.tell(origin, format!("scheduler {name}: {what}"));
     }
-    match service.persistent && ours != "sh" {
-        true => {
+    match &service.persistent {
+        Some(origin) if ours != "sh" => {
             let what = format!(
                 "persistence is scheduler sh here, instead of {ours}: a client stays with its real \
                  as long as the reals are the same; there is no timeout"
             );
-            plan.tell(&service.origin, what);
+            plan.tell(origin, what);
             "sh"
         }
-        false => ours,
+        _ => ours,
     }
 }
 

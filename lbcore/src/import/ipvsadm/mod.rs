@@ -166,7 +166,7 @@ fn add_service(
         endpoints: vec![(vip, port)],
         udp,
         scheduler,
-        persistent: rule.persistent,
+        persistent: rule.persistent.then(|| origin.clone()),
         ops: rule.ops,
         keys: Vec::new(),
         sorry: None,

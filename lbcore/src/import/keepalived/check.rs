@@ -32,13 +32,22 @@ impl Timing {
     /// Takes a statement if it is one of timing.
     pub(super) fn take(&mut self, plan: &mut Plan<'_>, node: &Node) -> bool {
         let value = node.word(1);
-        let read = match node.name() {
-            "delay_loop" => seconds(value).map(|time| self.delay_loop = Some(time)),
-            "connect_timeout" => seconds(value).map(|time| self.connect_timeout = Some(time)),
-            "delay_before_retry" => seconds(value).map(|time| self.delay_before_retry = Some(time)),
+        let slot = match node.name() {
+            "delay_loop" => &mut self.delay_loop,
+            "connect_timeout" => &mut self.connect_timeout,
+            "delay_before_retry" => &mut self.delay_before_retry,
             // The second is the older word of http checks.
-            "retry" | "nb_get_retry" => value.parse().ok().map(|count| self.retry = Some(count)),
-            "virtualhost" => Some(self.virtual_host = Some(value.to_owned())),
+            "retry" | "nb_get_retry" => {
+                match value.parse() {
+                    Ok(count) => self.retry = Some(count),
+                    Err(_) => plan.tell(&node.origin(), "left out: that is no number"),
+                }
+                return true;
+            }
+            "virtualhost" => {
+                self.virtual_host = Some(value.to_owned());
+                return true;
+            }
             "warmup" => {
                 let what = "lbd spreads the first probes over one interval by itself";
                 plan.tell(&node.origin(), what);
@@ -48,8 +57,9 @@ impl Timing {
             "alpha" => return true,
             _ => return false,
         };
-        if read.is_none() {
-            plan.tell(&node.origin(), "left out: that is no number");
+        match seconds(value) {
+            Some(time) => *slot = Some(time),
+            None => plan.tell(&node.origin(), "left out: that is no time"),
         }
         true
     }

@@ -1,7 +1,7 @@
 //! A `virtual_server` with its real servers.
 
 use super::super::lvs::{self, Method, Scheduler, Sorry, Virtual, VirtualReal};
-use super::super::plan::{Check, Plan};
+use super::super::plan::{Check, Origin, Plan};
 use super::super::value::Key;
 use super::Around;
 use super::check::{self, Timing};
@@ -14,7 +14,7 @@ use std::net::IpAddr;
 struct Spoken {
     udp: bool,
     scheduler: Scheduler,
-    persistent: bool,
+    persistent: Option<Origin>,
     ops: bool,
     method: Method,
     /// Set where reals keep their flows when they fail.
@@ -107,7 +107,7 @@ fn spoken(plan: &mut Plan<'_>, node: &Node) -> Option<Spoken> {
             name: "wlc".to_owned(),
             port: false,
         },
-        persistent: false,
+        persistent: None,
         ops: false,
         method: Method::Nat,
         inhibit: false,
@@ -133,7 +133,7 @@ fn spoken(plan: &mut Plan<'_>, node: &Node) -> Option<Spoken> {
                     return None;
                 }
             },
-            "persistence_timeout" => spoken.persistent = true,
+            "persistence_timeout" => spoken.persistent = Some(origin),
             "ops" => spoken.ops = true,
             "sh-port" | "mh-port" => spoken.scheduler.port = true,
             // lbd's schedulers pass by who is down.

@@ -34,7 +34,7 @@ pub fn run(command: ImportCommand, global: &Global) -> Result<ExitCode, Failure>
         }
         ImportCommand::Kubernetes(args) => from_kubernetes(args),
     }?;
-    print(imported, global.output == Format::Json)
+    print(&imported, global.output == Format::Json)
 }
 
 fn from_text(
@@ -76,38 +76,38 @@ fn from_kubernetes(args: KubernetesArgs) -> Result<Imported, Failure> {
 
 /// A result for programs.
 #[derive(Serialize)]
-struct Report {
+struct Report<'a> {
     /// It passes the check of `lbctl config check`.
     good: bool,
     services: usize,
-    toml: String,
-    findings: Vec<FindingView>,
-    conditions: Vec<&'static str>,
+    toml: &'a str,
+    findings: Vec<FindingView<'a>>,
+    conditions: &'a [&'static str],
     faults: Vec<ConfigError>,
     warnings: Vec<ConfigError>,
 }
 
 #[derive(Serialize)]
-struct FindingView {
+struct FindingView<'a> {
     line: Option<usize>,
     last_line: Option<usize>,
-    about: String,
-    what: String,
+    about: &'a str,
+    what: &'a str,
 }
 
-impl From<Finding> for FindingView {
-    fn from(finding: Finding) -> FindingView {
+impl<'a> From<&'a Finding> for FindingView<'a> {
+    fn from(finding: &'a Finding) -> FindingView<'a> {
         FindingView {
             line: finding.lines.map(|lines| lines.first),
             last_line: finding.lines.map(|lines| lines.last),
-            about: finding.about,
-            what: finding.what,
+            about: &finding.about,
+            what: &finding.what,
         }
     }
 }
 
 /// Prints a result, after the check that `lbctl config check` makes.
-fn print(imported: Imported, json: bool) -> Result<ExitCode, Failure> {
+fn print(imported: &Imported, json: bool) -> Result<ExitCode, Failure> {
     let color = !json && io::stderr().is_terminal() && output::colors_wanted();
     let report = config::offline_check("what was imported", imported.toml.as_bytes(), color);
     let good = report.outcome.is_ok();
@@ -120,13 +120,9 @@ fn print(imported: Imported, json: bool) -> Result<ExitCode, Failure> {
         output::write_json(&Report {
             good: good && !empty,
             services: imported.services,
-            toml: imported.toml,
-            findings: imported
-                .findings
-                .into_iter()
-                .map(FindingView::from)
-                .collect(),
-            conditions: imported.conditions,
+            toml: &imported.toml,
+            findings: imported.findings.iter().map(FindingView::from).collect(),
+            conditions: &imported.conditions,
             faults,
             warnings,
         })?;
