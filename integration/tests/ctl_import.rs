@@ -5,6 +5,7 @@ use integration::client::{Identity, curl, spread};
 use integration::conf::Conf;
 use integration::daemon::{Daemon, binary};
 use integration::isolated;
+use integration::netns::run;
 use integration::routed::{self, CLIENT};
 use integration::stage::{PORT, REAL_PORT, RoutedStage, Stage, proxied, vip, web};
 use integration::topology::{self, Offloads, VIP, real};
@@ -35,6 +36,9 @@ fn text(bytes: &[u8]) -> String {
 #[test]
 fn inputs_are_what_their_owners_take() {
     isolated(|| {
+        // keepalived wants its interfaces to be there.
+        let link = "link add eth0 type veth peer name eth1";
+        run(Command::new("ip").args(link.split(' ')));
         let small = tempfile::tempdir().expect("a directory");
         let files = [
             ("keepalived", keepalived_conf()),
