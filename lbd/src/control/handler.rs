@@ -6,7 +6,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Bytes};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Request, Response, StatusCode};
-use lbcore::api::{self, ApiError, Envelope, ErrorBody, ErrorCode, printable, route::Call};
+use lbcore::api::{self, ApiError, Envelope, ErrorBody, ErrorCode, route::Call};
 use serde::Serialize;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -90,8 +90,7 @@ where
         return obtain(request, peer, asks).await;
     }
     let verb = request.verb();
-    let verb = printable(&verb);
-    let verb = verb.as_ref();
+    let verb = verb.as_str();
     if !access.may_change(peer) {
         warn!(
             uid = peer.uid,
@@ -116,7 +115,7 @@ where
             pid = peer.pid,
             verb,
             "control: failed: {}",
-            printable(&error.message)
+            error.message
         ),
     }
     result
