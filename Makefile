@@ -15,6 +15,11 @@ export PATH := $(PATH):/usr/sbin:/sbin
 
 TARGET   := $(shell pwd)/target
 FIGURES  := $(TARGET)/figures.txt
+SHELF    := $(TARGET)/shelf
+# Of this version.
+DATE     := $(shell date --utc --date="$$(sed -n '/^ -- /{s/.*>  //;p;q}' packaging/deb/changelog)" +%F)
+# Where the programs were built.
+BUILT    ?= $(TARGET)/release
 NETWORK  := cc ip nft ethtool curl setpriv unshare nsenter
 .PHONY: help
 help: ## This list
@@ -39,8 +44,9 @@ lab-down: ## Take the lab away
 
 .PHONY: test
 test: ## All that CI runs: lint, unit, integration and fuzz tests; as root, or in user namespaces
-	@scripts/install-deps.sh $(NETWORK) promtool systemd-analyze g++ ping python3 nginx haproxy keepalived strace iptables
-	@$(MAKE) --no-print-directory lint unit unit-file integration
+	@scripts/install-deps.sh $(NETWORK) promtool systemd-analyze g++ ping python3 nginx haproxy keepalived strace iptables \
+	    prometheus jsonschema mandoc man zsh fish dpkg-shlibdeps lintian
+	@$(MAKE) --no-print-directory lint unit unit-file integration deb-test
 	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=30
 	@scripts/skipped.sh
 
@@ -77,15 +83,51 @@ bench: ## Benchmarks: the director alone, the engine, proxies (as root); ROUNDS=
 	$(CARGO) build --release --bins --package lbd --package lbctl
 	$(CARGO) bench --package integration --bench proxy
 
-.PHONY: install
-install: ## Install release builds, unit and sample configuration below $(DESTDIR)$(PREFIX)
+.PHONY: shelf
+shelf: ## Manual pages, completion and JSON schema into target/shelf, made by the programs themselves
+	@mkdir -p $(SHELF)/man
+	@rm -f $(SHELF)/man/*
+	@$(BUILT)/lbd man --date $(DATE) >$(SHELF)/man/lbd.8
+	@$(BUILT)/lbctl man --date $(DATE) $(SHELF)/man
+	@$(BUILT)/lbctl config schema >$(SHELF)/lbd.schema.json
+	@$(BUILT)/lbctl completion bash >$(SHELF)/lbctl.bash
+	@$(BUILT)/lbctl completion zsh >$(SHELF)/_lbctl
+	@$(BUILT)/lbctl completion fish >$(SHELF)/lbctl.fish
+
+.PHONY: deb
+deb: ## The Debian package, into target/debian
+	@scripts/install-deps.sh cc dpkg-shlibdeps
 	$(CARGO) build --release --bins --package lbd --package lbctl
-	install -Dm755 $(TARGET)/release/lbd $(DESTDIR)$(PREFIX)/bin/lbd
-	install -Dm755 $(TARGET)/release/lbctl $(DESTDIR)$(PREFIX)/bin/lbctl
+	@$(MAKE) --no-print-directory shelf
+	scripts/deb.sh release
+
+.PHONY: deb-test
+deb-test: ## Package the debug build, install it in a throw-away root, upgrade, remove and purge it
+	$(CARGO) build --quiet --bins --package lbd --package lbctl
+	@$(MAKE) --no-print-directory shelf BUILT=$(TARGET)/debug
+	scripts/deb.sh debug
+	scripts/test-deb.sh
+
+.PHONY: install
+install: ## Install release builds and all that belongs to them below $(DESTDIR)$(PREFIX)
+	$(CARGO) build --release --bins --package lbd --package lbctl
+	@$(MAKE) --no-print-directory shelf
+	install -Dm755 $(BUILT)/lbd $(DESTDIR)$(PREFIX)/bin/lbd
+	install -Dm755 $(BUILT)/lbctl $(DESTDIR)$(PREFIX)/bin/lbctl
 	install -Dm644 systemd/lbd.service $(DESTDIR)$(PREFIX)/lib/systemd/system/lbd.service
 	install -Dm644 systemd/lbd.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/lbd.conf
 	install -Dm644 systemd/lbd.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/lbd.conf
 	install -Dm644 systemd/lbd.networkd.conf $(DESTDIR)$(PREFIX)/lib/systemd/networkd.conf.d/lbd.conf
-	install -Dm644 config/lbd.toml $(DESTDIR)$(PREFIX)/share/doc/lbd/lbd.toml
-	install -Dm644 config/dr-minimal.toml $(DESTDIR)$(PREFIX)/share/doc/lbd/dr-minimal.toml
-	install -Dm644 config/tproxy.toml $(DESTDIR)$(PREFIX)/share/doc/lbd/tproxy.toml
+	for section in 1 5 8; do \
+	    install -d $(DESTDIR)$(PREFIX)/share/man/man$$section; \
+	    for page in $(SHELF)/man/*.$$section; do \
+	        gzip -9nc $$page >$(DESTDIR)$(PREFIX)/share/man/man$$section/$$(basename $$page).gz; \
+	    done; \
+	done
+	install -Dm644 $(SHELF)/lbctl.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/lbctl
+	install -Dm644 $(SHELF)/_lbctl $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_lbctl
+	install -Dm644 $(SHELF)/lbctl.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/lbctl.fish
+	install -Dm644 $(SHELF)/lbd.schema.json $(DESTDIR)$(PREFIX)/share/lbd/lbd.schema.json
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/lbd/examples config/*.toml
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/lbd/examples/grafana contrib/grafana/*.json
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/lbd/examples/prometheus contrib/prometheus/lbd.rules.yml

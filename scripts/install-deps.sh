@@ -14,6 +14,9 @@ package_of() {
         nft) echo nftables ;;
         ping) echo iputils-ping ;;
         promtool) echo prometheus ;;
+        jsonschema) echo python3-jsonschema ;;
+        man) echo man-db ;;
+        dpkg-shlibdeps) echo dpkg-dev ;;
         systemd-analyze) echo systemd ;;
         setpriv | unshare | nsenter) echo util-linux ;;
         g++) echo g++ ;;

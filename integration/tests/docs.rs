@@ -365,14 +365,14 @@ fn keys_are_in_the_sources() {
 }
 
 #[test]
-fn alerts_are_good_rules() {
+fn the_scrape_configuration_is_good() {
     let readme = pages().swap_remove(0);
     let blocks = readme.blocks();
-    let rules = blocks.iter().find(|b| b.language == "yaml").expect("rules");
+    let scrape = blocks.iter().find(|b| b.language == "yaml").expect("a job");
     let file = tempfile::NamedTempFile::new().expect("a file");
-    std::fs::write(file.path(), rules.lines.join("\n")).expect("written");
+    std::fs::write(file.path(), scrape.lines.join("\n")).expect("written");
     let check = Command::new("promtool")
-        .args(["check", "rules"])
+        .args(["check", "config", "--syntax-only"])
         .arg(file.path())
         .output();
     match check {

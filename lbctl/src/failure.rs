@@ -78,6 +78,14 @@ pub enum Failure {
     /// Nothing can be replayed.
     #[error("{0}")]
     Replay(String),
+    /// A file that cannot be written.
+    #[error("cannot write {}: {source}", file.display())]
+    Unwritable {
+        /// Which file.
+        file: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// Nothing was imported.
     #[error("{reason}; nothing was imported")]
     NotImported {
@@ -113,6 +121,7 @@ impl Failure {
             Failure::Unreadable { .. }
             | Failure::Capture { .. }
             | Failure::Replay(_)
+            | Failure::Unwritable { .. }
             | Failure::NotImported { .. }
             | Failure::NoService
             | Failure::NoKey { .. }

@@ -3,7 +3,9 @@
 mod args;
 mod client;
 mod cmd;
+mod complete;
 mod failure;
+mod manual;
 mod output;
 mod render;
 
@@ -11,6 +13,9 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if let Some(code) = complete::answer_shell() {
+        return code;
+    }
     let cli = args::Cli::parse_from(args::join_watch(std::env::args_os()));
     match cmd::run(cli) {
         Ok(code) => code,

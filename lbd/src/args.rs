@@ -61,4 +61,11 @@ pub enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Print the manual page lbd(8)
+    #[command(hide = true)]
+    Man {
+        /// Date of this version, which stands at the foot of the page: YYYY-MM-DD
+        #[arg(long)]
+        date: String,
+    },
 }

@@ -1,9 +1,10 @@
 //! `lbd`: parse the command line, then run.
 
 mod args;
+mod manual;
 
 use args::{Args, Command};
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use lbcore::config;
 use lbd::daemon::{self, Options, StartError};
 use std::process::ExitCode;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
     runtime.block_on(async {
         match &args.command {
             Some(Command::Cleanup { dry_run }) => cleanup(&args, *dry_run).await,
+            Some(Command::Man { date }) => manual::print(Args::command(), date),
             None if args.check => check(&args).await,
             None if args.print_rules => print_rules(&args).await,
             None => run(args).await,

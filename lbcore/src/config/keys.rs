@@ -1,39 +1,45 @@
 //! Every key of every section: what may stand in the file.
 
 use super::faults::Fault;
+use super::kind::Kind::{self, *};
 use super::value::quote;
+use super::words;
 
 /// A kind of section and its keys.
 pub(super) struct Shape {
     /// As written in the file.
     pub(super) header: &'static str,
-    /// Keys this version reads.
-    pub(super) keys: &'static [&'static str],
+    /// Keys this version reads, each with what it takes.
+    pub(super) keys: &'static [(&'static str, Kind)],
     /// Keys of versions to come, each with the value that asks for nothing (`""`: none does).
     pub(super) later: &'static [(&'static str, &'static str)],
 }
 
 pub(super) const TOP: Shape = Shape {
     header: "the file",
-    keys: &["lbd", "network", "service"],
+    keys: &[
+        ("lbd", Table(&LBD)),
+        ("network", Table(&NETWORK)),
+        ("service", Tables(&SERVICE)),
+    ],
     later: &[],
 };
 
 pub(super) const LBD: Shape = Shape {
     header: "[lbd]",
     keys: &[
-        "run_dir",
-        "bpf_dir",
-        "state_dir",
-        "metrics",
-        "watch",
-        "write_back",
-        "admin_group",
-        "read_group",
-        "allow_exec",
-        "shutdown_timeout",
-        "log",
-        "log_format",
+        ("run_dir", Path),
+        ("bpf_dir", Path),
+        ("state_dir", Path),
+        ("metrics", Listen),
+        ("watch", Bool),
+        ("write_back", Bool),
+        ("admin_group", Text),
+        ("read_group", Text),
+        ("allow_exec", Bool),
+        ("shutdown_timeout", Duration),
+        ("log", Text),
+        ("log_format", Words(&words::LOG_FORMAT)),
     ],
     later: &[],
 };
@@ -41,15 +47,15 @@ pub(super) const LBD: Shape = Shape {
 pub(super) const NETWORK: Shape = Shape {
     header: "[network]",
     keys: &[
-        "interface",
-        "interfaces",
-        "engine",
-        "xdp_mode",
-        "workers",
-        "flow_entries",
-        "hash_key_file",
-        "link_holddown",
-        "ring_mib",
+        ("interface", Text),
+        ("interfaces", OneOrMore(&Text)),
+        ("engine", Words(&words::ENGINE)),
+        ("xdp_mode", Words(&words::XDP_MODE)),
+        ("workers", Integer(0, 1024)),
+        ("flow_entries", Integer(1024, 1 << 27)),
+        ("hash_key_file", Path),
+        ("link_holddown", Duration),
+        ("ring_mib", Integer(1, 1024)),
     ],
     later: &[],
 };
@@ -57,30 +63,30 @@ pub(super) const NETWORK: Shape = Shape {
 pub(super) const SERVICE: Shape = Shape {
     header: "[[service]]",
     keys: &[
-        "name",
-        "description",
-        "labels",
-        "vip",
-        "port",
-        "protocol",
-        "mode",
-        "scheduler",
-        "admin",
-        "on_dead",
-        "dead_grace",
-        "drain_timeout",
-        "idle_timeout",
-        "slow_start",
-        "damping",
-        "passive",
-        "track",
-        "min_healthy",
-        "announce",
-        "sorry",
-        "fragments",
-        "check",
-        "real",
-        "proxy",
+        ("name", Text),
+        ("description", Text),
+        ("labels", Texts),
+        ("vip", OneOrMore(&Address)),
+        ("port", OneOrMore(&Integer(1, 65_535))),
+        ("protocol", Words(&words::PROTOCOL)),
+        ("mode", Words(&words::MODE)),
+        ("scheduler", Words(&words::SCHEDULER)),
+        ("admin", Words(&words::ADMIN)),
+        ("on_dead", Words(&words::ON_DEAD)),
+        ("dead_grace", Duration),
+        ("drain_timeout", Duration),
+        ("idle_timeout", Duration),
+        ("slow_start", Duration),
+        ("damping", Bool),
+        ("passive", Bool),
+        ("track", Words(&words::TRACK)),
+        ("min_healthy", Integer(0, 65_535)),
+        ("announce", Words(&words::ANNOUNCE)),
+        ("sorry", Address),
+        ("fragments", Words(&words::FRAGMENTS)),
+        ("check", Tables(&CHECK)),
+        ("real", Tables(&REAL)),
+        ("proxy", Table(&PROXY)),
     ],
     later: &[("max_new_flows_per_source", "0")],
 };
@@ -88,31 +94,31 @@ pub(super) const SERVICE: Shape = Shape {
 pub(super) const CHECK: Shape = Shape {
     header: "[[service.check]]",
     keys: &[
-        "type",
-        "via",
-        "source",
-        "port",
-        "interval",
-        "fast_interval",
-        "down_interval",
-        "timeout",
-        "rise",
-        "fall",
-        "path",
-        "host",
-        "method",
-        "expect",
-        "body",
-        "headers",
-        "sni",
-        "verify",
-        "ca_file",
-        "query",
-        "record",
-        "send",
-        "command",
-        "service",
-        "weight",
+        ("type", Words(&words::CHECK_TYPE)),
+        ("via", Words(&words::VIA)),
+        ("source", Address),
+        ("port", Integer(1, 65_535)),
+        ("interval", Duration),
+        ("fast_interval", Duration),
+        ("down_interval", Duration),
+        ("timeout", Duration),
+        ("rise", Integer(1, 1000)),
+        ("fall", Integer(1, 1000)),
+        ("path", Text),
+        ("host", Text),
+        ("method", Text),
+        ("expect", Expect),
+        ("body", Text),
+        ("headers", Texts),
+        ("sni", Text),
+        ("verify", Bool),
+        ("ca_file", Path),
+        ("query", Text),
+        ("record", Words(&words::RECORD)),
+        ("send", Text),
+        ("command", List(&Text)),
+        ("service", Text),
+        ("weight", Words(&words::NODE_WEIGHT)),
     ],
     later: &[],
 };
@@ -120,17 +126,17 @@ pub(super) const CHECK: Shape = Shape {
 pub(super) const REAL: Shape = Shape {
     header: "[[service.real]]",
     keys: &[
-        "name",
-        "description",
-        "labels",
-        "address",
-        "port",
-        "weight",
-        "admin",
-        "mac",
-        "interface",
-        "backup",
-        "max_connections",
+        ("name", Text),
+        ("description", Text),
+        ("labels", Texts),
+        ("address", Address),
+        ("port", Integer(1, 65_535)),
+        ("weight", Integer(0, 256)),
+        ("admin", Words(&words::ADMIN)),
+        ("mac", Mac),
+        ("interface", Text),
+        ("backup", Bool),
+        ("max_connections", Integer(0, 100_000_000)),
     ],
     later: &[],
 };
@@ -138,14 +144,14 @@ pub(super) const REAL: Shape = Shape {
 pub(super) const PROXY: Shape = Shape {
     header: "[service.proxy]",
     keys: &[
-        "source",
-        "send_proxy",
-        "accept_proxy",
-        "trusted_sources",
-        "connect_timeout",
-        "retries",
-        "max_connections",
-        "max_connections_per_source",
+        ("source", Words(&words::SOURCE)),
+        ("send_proxy", Words(&words::SEND_PROXY)),
+        ("accept_proxy", Bool),
+        ("trusted_sources", OneOrMore(&Network)),
+        ("connect_timeout", Duration),
+        ("retries", Integer(0, 16)),
+        ("max_connections", Integer(0, 100_000_000)),
+        ("max_connections_per_source", Integer(0, 100_000_000)),
     ],
     later: &[],
 };
@@ -182,8 +188,13 @@ const OTHER_WORDS: &[(&str, &str)] = &[
 ];
 
 impl Shape {
+    /// The names of its keys.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.keys.iter().map(|(name, _)| *name)
+    }
+
     fn knows(&self, key: &str) -> bool {
-        self.keys.contains(&key) || self.later.iter().any(|(later, _)| *later == key)
+        self.names().any(|name| name == key) || self.later.iter().any(|(later, _)| *later == key)
     }
 
     /// The fault of a key this section does not have.
@@ -193,7 +204,8 @@ impl Shape {
             .iter()
             .find(|(other, ours)| *other == key && self.knows(ours))
             .map(|(_, ours)| *ours);
-        if let Some(name) = translated.or_else(|| closest(key, self.keys)) {
+        let names: Vec<&str> = self.names().collect();
+        if let Some(name) = translated.or_else(|| closest(key, &names)) {
             return fault.help(format!("did you mean `{name}`?"));
         }
         match SECTIONS.iter().find(|section| section.knows(key)) {
@@ -202,7 +214,7 @@ impl Shape {
                 section.header
             )),
             Some(section) => fault.help(format!("`{key}` is a key of `{}`", section.header)),
-            None => fault.help(format!("the keys here are: {}", self.keys.join(", "))),
+            None => fault.help(format!("the keys here are: {}", names.join(", "))),
         }
     }
 }

@@ -47,7 +47,7 @@ impl<'t> Section<'t> {
                     let fault = Fault::new(message).help("leave it out");
                     faults.error(key.span(), &section.path_of(name), fault);
                 }
-            } else if !shape.keys.contains(&name) {
+            } else if !shape.names().any(|known| known == name) {
                 let fault = if faults.full() {
                     Fault::new("unknown key")
                 } else {

@@ -168,14 +168,26 @@ pub(super) const NODE_WEIGHT: Words<NodeWeight> = Words {
     later: &[],
 };
 
-impl<T: Copy + PartialEq> Words<T> {
+/// The words of a key, whatever they stand for.
+pub(super) trait Named: Sync {
+    /// Those of this version, as they are written.
+    fn names(&self) -> Vec<&'static str>;
+}
+
+impl<T: Sync> Named for Words<T> {
+    fn names(&self) -> Vec<&'static str> {
+        self.known.iter().map(|(word, _)| *word).collect()
+    }
+}
+
+impl<T: Copy + PartialEq + Sync> Words<T> {
     /// The value a word of the file stands for.
     pub(super) fn read(&self, value: &DeValue<'_>) -> Result<T, Fault> {
         let typed = string(value)?;
         if let Some((_, value)) = self.known.iter().find(|(word, _)| *word == typed) {
             return Ok(*value);
         }
-        let known: Vec<&str> = self.known.iter().map(|(word, _)| *word).collect();
+        let known = self.names();
         if self.later.contains(&typed.as_str()) {
             let fault = Fault::new(format!("`{typed}` is not supported by this version yet"));
             return Err(fault.help(format!("supported: {}", known.join(", "))));

@@ -21,4 +21,6 @@ pub enum ConfigCommand {
         #[arg(default_value = "/etc/lbd/lbd.toml")]
         file: PathBuf,
     },
+    /// Print the JSON schema of the file, for editors; works without lbd
+    Schema,
 }

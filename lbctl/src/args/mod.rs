@@ -26,7 +26,6 @@ pub use trace::{ReplayArgs, TraceArgs};
 pub use vip::{VipArgs, VipCommand};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use clap_complete::Shell;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -87,6 +86,13 @@ pub enum Format {
     Json,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// All on one screen: services, reals, VIPs, and warnings with what to do about them
@@ -141,10 +147,20 @@ pub enum Command {
     Import(ImportCommand),
     /// Exit code 0 if clients are served, 1 if not; for track scripts (keepalived and the like)
     Health(HealthArgs),
-    /// Print a completion script; in bash: source <(lbctl completion bash)
+    /// Print a completion script, which knows services and reals of the running lbd; in bash:
+    /// source <(lbctl completion bash)
     Completion {
         /// For which shell
         shell: Shell,
+    },
+    /// Write the manual pages lbctl(1) and lbd.toml(5) into a directory
+    #[command(hide = true)]
+    Man {
+        /// An existing directory
+        directory: PathBuf,
+        /// Date of this version, which stands at the foot of a page: YYYY-MM-DD
+        #[arg(long)]
+        date: String,
     },
 }
 

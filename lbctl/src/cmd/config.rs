@@ -26,6 +26,7 @@ struct CheckReport {
 pub fn run(command: ConfigCommand, global: &Global) -> Result<ExitCode, Failure> {
     match command {
         ConfigCommand::Check { file } => check(&file, global),
+        ConfigCommand::Schema => super::schema::run(),
     }
 }
 

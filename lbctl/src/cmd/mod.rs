@@ -12,10 +12,12 @@ mod import;
 mod key;
 mod log;
 mod maintenance;
+mod man;
 mod node;
 mod real;
 mod reload;
 mod replay;
+mod schema;
 mod service;
 mod status;
 mod trace;
@@ -35,6 +37,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let Cli { global, command } = cli;
     match command {
         Command::Completion { shell } => completion::run(shell),
+        Command::Man { directory, date } => man::run(&directory, &date),
         Command::Config(command) => config::run(command, &global),
         Command::Import(command) => import::run(command, &global),
         Command::Status => block_on(status::run(&Context::new(global))),

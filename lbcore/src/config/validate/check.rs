@@ -24,7 +24,7 @@ const RISE: NonZeroU32 = NonZeroU32::new(2).expect("two is not zero");
 const FALL: NonZeroU32 = NonZeroU32::new(3).expect("three is not zero");
 
 /// Keys that only some checks have, and which.
-const OWNERS: &[(&str, &[&str])] = &[
+pub(in super::super) const OWNERS: &[(&str, &[&str])] = &[
     ("path", &["http", "https", "kubernetes"]),
     ("host", &["http", "https"]),
     ("method", &["http", "https"]),

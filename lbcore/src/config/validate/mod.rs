@@ -18,6 +18,7 @@ use super::model::{Config, Mode};
 use super::raw::Section;
 use super::{Checked, ConfigError};
 use crate::id::{MAX_REALS, MAX_SERVICES};
+pub(super) use check::OWNERS;
 use claims::Claims;
 use std::time::Duration;
 use toml::de::DeTable;
