@@ -11,7 +11,7 @@
 //! | 0 | [`id`], [`time`], [`load`], [`net`] |
 //! | 1 | [`flow`], [`sched`], [`session`], [`health`], [`vip`], [`proxyproto`], [`capture`] |
 //! | 2 | [`config`], [`import`] |
-//! | 3 | [`service`] |
+//! | 3 | [`service`], [`realserver`] |
 //! | 4 | [`director`], [`api`] |
 //! | 5 | [`trace`] |
 #![forbid(unsafe_code)]
@@ -32,6 +32,7 @@ pub mod vip;
 pub mod config;
 pub mod import;
 
+pub mod realserver;
 pub mod service;
 
 pub mod api;

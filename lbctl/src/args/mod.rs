@@ -1,6 +1,7 @@
 //! The command line as it is typed: noun, verb, names.
 
 mod config;
+mod generate;
 mod import;
 mod judge;
 mod log;
@@ -14,6 +15,7 @@ mod value;
 mod vip;
 
 pub use config::{ConfigCommand, ReloadArgs};
+pub use generate::{GenCommand, RealserverArgs};
 pub use import::{HaproxyArgs, ImportCommand, KubernetesArgs, TextArgs};
 pub use judge::{DoctorArgs, HealthArgs};
 pub use log::{CheckCommand, CheckNowArgs, KeyCommand, LogCommand};
@@ -145,6 +147,9 @@ pub enum Command {
     /// Print what another tool knows as a configuration of lbd, and what had no equivalent
     #[command(subcommand)]
     Import(ImportCommand),
+    /// Print a script that does what has to be done elsewhere
+    #[command(subcommand)]
+    Gen(GenCommand),
     /// Exit code 0 if clients are served, 1 if not; for track scripts (keepalived and the like)
     Health(HealthArgs),
     /// Print a completion script, which knows services and reals of the running lbd; in bash:
@@ -255,6 +260,8 @@ mod tests {
             "lbctl import kubernetes - --node-selector =x",
             "lbctl import kubernetes - --vip default/web",
             "lbctl import kubernetes - --interface a\"b",
+            "lbctl gen realserver",
+            "lbctl gen realserver --service web --persist --undo",
             "lbctl explain icmp 1.2.3.4:1 2.3.4.5:2",
             "lbctl explain tcp 1.2.3.4 2.3.4.5:2",
             "lbctl explain tcp 1.2.3.4:1 2.3.4.5:2 --syn --ack",

@@ -7,6 +7,7 @@ mod doctor;
 mod events;
 mod explain;
 mod flows;
+mod generate;
 mod health;
 mod import;
 mod key;
@@ -40,6 +41,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Man { directory, date } => man::run(&directory, &date),
         Command::Config(command) => config::run(command, &global),
         Command::Import(command) => import::run(command, &global),
+        Command::Gen(command) => block_on(generate::run(command, &global)),
         Command::Status => block_on(status::run(&Context::new(global))),
         Command::Service(command) => block_on(service::run(command, &Context::new(global))),
         Command::Real(command) => block_on(real::run(command, &Context::new(global))),
@@ -56,7 +58,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Explain(args) => block_on(explain::run(args, &Context::new(global))),
         Command::Trace(args) => block_on(trace::run(args, &Context::new(global))),
         Command::Replay(args) => replay::run(*args, global),
-        Command::Doctor(args) => block_on(doctor::run(args, &Context::new(global))),
+        Command::Doctor(args) => block_on(doctor::run(args, global)),
         Command::Reload(args) => block_on(reload::run(args, &Context::new(global))),
         Command::Health(args) => block_on(health::run(args, &Context::new(global))),
     }
