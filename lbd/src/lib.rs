@@ -4,7 +4,7 @@
 //! | floor | rooms |
 //! |---|---|
 //! | 0 | [`sys`] (the only unsafe), [`live`], [`nft`] |
-//! | 1 | [`io`], [`probe`], [`link`], [`neigh`], [`guard`], [`intercept`], [`vip`] |
+//! | 1 | [`io`], [`probe`], [`link`], [`neigh`], [`guard`], [`intercept`], [`vip`], [`kernel`] |
 //! | 2 | [`dataplane`], [`proxy`], [`control`], [`doctor`] |
 //! | 3 | [`daemon`] |
 
@@ -17,6 +17,7 @@ pub mod sys;
 pub mod guard;
 pub mod intercept;
 pub mod io;
+pub mod kernel;
 pub mod link;
 pub mod neigh;
 pub mod probe;

@@ -17,6 +17,7 @@ use crate::control::{self, metrics};
 use crate::dataplane::{Packets, Pool, workers_for};
 use crate::guard;
 use crate::intercept;
+use crate::kernel;
 use crate::link;
 use crate::live::{Live, WorkerShared};
 use crate::probe::Board;
@@ -139,6 +140,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     if let Some(missing) = capability::missing() {
         return Err(StartError::Capability(missing));
     }
+    check_kernel(&config)?;
     let places = places(&config);
     places.make().map_err(system("making directories"))?;
     let key = places.hash_key().map_err(system("reading the hash key"))?;
@@ -270,6 +272,28 @@ pub async fn run(options: Options) -> Result<(), StartError> {
         stop_clean(tasks, &places).await;
     }
     info!("lbd ends");
+    Ok(())
+}
+
+/// Says in one line what the kernel lacks.
+///
+/// # Errors
+/// lbd cannot do its work without.
+fn check_kernel(config: &Config) -> Result<(), StartError> {
+    let lacks = kernel::lacks(kernel::Needs::of(config));
+    if lacks.is_empty() {
+        return Ok(());
+    }
+    let words: Vec<String> = lacks.iter().map(ToString::to_string).collect();
+    let words = format!(
+        "this kernel ({}) lacks {}; see docs/kernels.md",
+        kernel::release(),
+        words.join("; ")
+    );
+    if lacks.iter().any(|lack| lack.vital) {
+        return Err(StartError::Missing(words));
+    }
+    warn!("{words}");
     Ok(())
 }
 

@@ -123,9 +123,11 @@ pub(super) fn open(options: &Options<'_>) -> Result<Parts, OpenError> {
     socket
         .copy_oversize()
         .map_err(os("asking for super-frames (PACKET_COPY_THRESH)"))?;
-    socket
-        .ignore_outgoing()
-        .map_err(os("leaving own frames out (PACKET_IGNORE_OUTGOING)"))?;
+    match socket.ignore_outgoing() {
+        // Before Linux 4.20: the filter drops them, a little later.
+        Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => {}
+        other => other.map_err(os("leaving own frames out (PACKET_IGNORE_OUTGOING)"))?,
+    }
     socket
         .receive_buffer(RECEIVE_QUEUE)
         .map_err(os("sizing the receive queue"))?;
@@ -189,11 +191,18 @@ fn check_link(options: &Options<'_>, socket: &PacketSocket) -> Result<(), OpenEr
 fn join(options: &Options<'_>, socket: &PacketSocket) -> Result<Option<u16>, OpenError> {
     let os = |source| fault(options, "joining the fanout group", source);
     // The group ignores PACKET_IGNORE_OUTGOING of its members and has a flag of its own.
-    let kind = libc::PACKET_FANOUT_HASH | libc::PACKET_FANOUT_FLAG_IGNORE_OUTGOING;
-    match options.fanout {
+    let (id, kind) = match options.fanout {
         Fanout::Alone => return Ok(None),
-        Fanout::Found => socket.join_fanout(0, kind | libc::PACKET_FANOUT_FLAG_UNIQUEID),
-        Fanout::Join(group) => socket.join_fanout(group, kind),
+        Fanout::Found => (
+            0,
+            libc::PACKET_FANOUT_HASH | libc::PACKET_FANOUT_FLAG_UNIQUEID,
+        ),
+        Fanout::Join(group) => (group, libc::PACKET_FANOUT_HASH),
+    };
+    match socket.join_fanout(id, kind | libc::PACKET_FANOUT_FLAG_IGNORE_OUTGOING) {
+        // Before Linux 6.2: the filter drops them, a little later.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => socket.join_fanout(id, kind),
+        other => other,
     }
     .map_err(os)?;
     socket.fanout_group().map(Some).map_err(os)
