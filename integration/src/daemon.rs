@@ -200,6 +200,11 @@ impl Daemon {
         }
     }
 
+    /// A program of this workspace, to be run in its namespace.
+    pub fn netns_command(&self, program: &str) -> Command {
+        self.netns.command(binary(program))
+    }
+
     /// `lbctl args`, at this lbd's socket, to be run.
     pub fn ctl_command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(binary("lbctl"));
@@ -484,6 +489,14 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Of a command that was run by other means.
+    pub fn of(line: &str, output: Output) -> Answer {
+        Answer {
+            line: line.to_owned(),
+            output,
+        }
+    }
+
     /// Exit code.
     pub fn code(&self) -> i32 {
         self.output.status.code().unwrap_or(-1)

@@ -8,7 +8,6 @@ use integration::routed::CLIENT;
 use integration::stage::{PORT, RoutedStage, proxied, vip};
 use integration::{isolated, wait_until};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::Command;
 use std::time::Duration;
 
 fn as_client() -> [String; 2] {
@@ -184,20 +183,5 @@ fn a_port_somebody_else_has_is_found() {
         wait_until("lbd listens", Duration::from_secs(10), || {
             !has(&doctor(&lbd, &[]).1, "not-listening")
         });
-    });
-}
-
-#[test]
-fn without_lbd_there_is_no_doctor() {
-    isolated(|| {
-        let lbctl = integration::daemon::binary("lbctl");
-        let output = Command::new(lbctl)
-            .args(["--socket", "/run/nowhere.sock", "doctor"])
-            .output()
-            .expect("lbctl");
-        assert_eq!(output.status.code(), Some(5));
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(said.contains("is lbd running?"), "{said}");
-        assert!(output.stdout.is_empty());
     });
 }

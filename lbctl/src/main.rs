@@ -6,6 +6,7 @@ mod cmd;
 mod complete;
 mod failure;
 mod manual;
+mod offline;
 mod output;
 mod render;
 

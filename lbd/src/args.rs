@@ -54,6 +54,9 @@ pub struct Args {
 /// What lbd can do beside running.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Look for what is wrong with this host, by the file alone, and print it as JSON; exit 1 if
+    /// something is. People ask lbctl doctor
+    Doctor,
     /// Remove what an lbd that runs no more has left: nft tables, rules and routes of the proxy,
     /// neighbour entries, files in run_dir
     Cleanup {

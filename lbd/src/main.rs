@@ -5,6 +5,7 @@ mod manual;
 
 use args::{Args, Command};
 use clap::{CommandFactory, Parser};
+use lbcore::api::Envelope;
 use lbcore::config;
 use lbd::daemon::{self, Options, StartError};
 use std::process::ExitCode;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     runtime.block_on(async {
         match &args.command {
             Some(Command::Cleanup { dry_run }) => cleanup(&args, *dry_run).await,
+            Some(Command::Doctor) => examine(&args).await,
             Some(Command::Man { date }) => manual::print(Args::command(), date),
             None if args.check => check(&args).await,
             None if args.print_rules => print_rules(&args).await,
@@ -77,6 +79,20 @@ async fn print_rules(args: &Args) -> ExitCode {
             let error = StartError::Config(refused);
             eprintln!("{}", error.to_string().trim_end());
             ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+async fn examine(args: &Args) -> ExitCode {
+    let view = daemon::examine_host(&args.config).await;
+    match serde_json::to_string_pretty(&Envelope::new(&view)) {
+        Ok(json) => {
+            println!("{json}");
+            ExitCode::from(u8::from(!view.clean))
+        }
+        Err(error) => {
+            eprintln!("lbd: {error}");
+            ExitCode::from(71)
         }
     }
 }

@@ -21,7 +21,7 @@ mod view;
 pub use crate::net::Prefix;
 pub use crate::service::{Fate, Plan, RealPlan, RealPlanChange, ServicePlan, ServicePlanChange};
 pub use check_now::{CheckNowResult, CheckNowView};
-pub use doctor::{CheckDone, Checked, DoctorView, FindingView, Severity};
+pub use doctor::{CheckDone, Checked, Code, DoctorView, FindingView, Severity};
 pub use error::{ApiError, ErrorBody, ErrorCode};
 pub use event::{EVENT_KINDS, EventView, Happening, StateChange, TransitionView};
 pub use explain::{

@@ -4,6 +4,7 @@ use super::value::service;
 use clap::Args;
 use lbcore::api::ServiceRef;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
@@ -11,6 +12,12 @@ pub struct DoctorArgs {
     /// client seen last
     #[arg(long, value_name = "ADDRESS")]
     pub client: Option<IpAddr>,
+    /// Do not ask lbd: look at this host by the file alone, as when lbd does not answer
+    #[arg(long, conflicts_with = "client")]
+    pub offline: bool,
+    /// The configuration file, where lbd does not answer or is not asked
+    #[arg(long, value_name = "FILE", default_value = "/etc/lbd/lbd.toml")]
+    pub config: PathBuf,
 }
 
 #[derive(Debug, Args)]

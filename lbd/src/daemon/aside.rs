@@ -2,7 +2,9 @@
 
 use super::reload::{self, Loaded, Refused};
 use super::start::places;
+use crate::doctor::{self, HostPlan};
 use crate::{guard, intercept, link, neigh};
+use lbcore::api::DoctorView;
 use lbcore::config::Config;
 use std::path::Path;
 
@@ -23,6 +25,17 @@ pub async fn check_file(file: &Path, host: bool, force: bool) -> Result<Loaded, 
         reload::check_host(&loaded.config, &facts, force)?;
     }
     Ok(loaded)
+}
+
+/// `lbd doctor`: what is wrong with this host, by the file alone.
+pub async fn examine_host(file: &Path) -> DoctorView {
+    match reload::load(file) {
+        Ok(loaded) => {
+            let (config, running) = (loaded.config, None);
+            doctor::examine_host(HostPlan { config, running }).await
+        }
+        Err(refused) => doctor::refused(refused.summary, file),
+    }
 }
 
 /// `lbd cleanup`: removes what any lbd has left, and says what in words; with `dry_run` it only

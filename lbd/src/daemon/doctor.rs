@@ -2,16 +2,21 @@
 
 use super::plans;
 use super::reconciler::Reconciler;
+use super::reload;
 use super::world::World;
-use crate::doctor::{self, Busiest, DirectPlan, DoctorPlan, HeldVip, Machine, Patient, VipPath};
+use crate::doctor::{
+    self, Busiest, DirectPlan, DoctorPlan, FileState, HeldVip, HostPlan, Machine, Patient, Running,
+    VipPath,
+};
 use crate::live::Outcome;
 use crate::proxy::{ConnectionRow, ListAsk, Proxy};
 use lbcore::api::{ApiError, ErrorCode, MAX_FLOWS_LISTED, Response};
-use lbcore::config::{self, Admin, Mode, Source, Via};
+use lbcore::config::{self, Admin, Config, Mode, Source, Via};
 use lbcore::id::{RealId, ServiceId};
 use lbcore::service::{RealState, Service, ServiceTable, Way};
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot};
 
@@ -38,9 +43,12 @@ impl Reconciler {
         };
         let table = self.live.table();
         let mut plan = self.doctor_plan(client, &table);
+        let running = self.running();
+        let config = self.world.config.clone();
         let proxy = self.proxy.clone();
         tokio::spawn(async move {
             let rows = connections(proxy.as_deref()).await;
+            plan.host = Some(host(config, running).await);
             plan.seen = seen(&rows);
             plan.busiest = busier(plan.busiest, busiest(&rows, &table));
             let view = doctor::examine(plan).await;
@@ -64,6 +72,7 @@ impl Reconciler {
             connections: u64::from(self.live.loads.flows(member.id)),
         });
         DoctorPlan {
+            host: None,
             reals: proxied().flat_map(patients).collect(),
             vips: proxied()
                 .flat_map(|s| s.keys.iter().map(|k| k.vip.ip()))
@@ -90,6 +99,52 @@ impl Reconciler {
                 .collect(),
             links: self.live.links(),
         }
+    }
+}
+
+impl Reconciler {
+    /// What this lbd knows of itself; how the file compares is read beside it.
+    fn running(&self) -> Running {
+        Running {
+            started: self.started,
+            revision: self.revision,
+            loaded: self.tallies.last_success,
+            file: self.config_file.clone(),
+            compared: FileState::Same,
+            last_good_in_use: self.last_good_in_use,
+            drift: self.drift().into_iter().map(|d| d.key).collect(),
+            guard: plans::guard(&self.world),
+            live: self.live.clone(),
+        }
+    }
+}
+
+/// With the file as it is now.
+async fn host(config: Config, mut running: Running) -> HostPlan {
+    let file = running.file.clone();
+    let in_force = config.clone();
+    let compared = tokio::task::spawn_blocking(move || compare(&file, &in_force)).await;
+    if let Ok(compared) = compared {
+        running.compared = compared;
+    }
+    HostPlan {
+        config,
+        running: Some(running),
+    }
+}
+
+fn compare(file: &Path, in_force: &Config) -> FileState {
+    let mut loaded = match reload::load(file) {
+        Ok(loaded) => loaded.config,
+        Err(refused) => return FileState::Bad(refused.summary),
+    };
+    let mut changes = reload::keep_until_restart(in_force, &mut loaded);
+    let diff = config::diff(in_force, &loaded);
+    changes.extend(diff.changes.iter().map(ToString::to_string));
+    if changes.is_empty() {
+        FileState::Same
+    } else {
+        FileState::Differs(changes)
     }
 }
 
@@ -167,6 +222,8 @@ fn paths(world: &World, service: &config::Service) -> Vec<VipPath> {
         let id = world.registry.known_real(&service.name, real.place());
         let facts = id.and_then(|id| world.reals.get(&id));
         VipPath {
+            service: service.name.clone(),
+            address: real.address,
             name: format!("{}/{}", service.name, real.name),
             way: world
                 .ways

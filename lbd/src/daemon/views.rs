@@ -140,7 +140,7 @@ impl Reconciler {
             .collect()
     }
 
-    fn drift(&self) -> Vec<DriftView> {
+    pub(super) fn drift(&self) -> Vec<DriftView> {
         let mut drift = Vec::new();
         for (service, reals) in &self.world.overrides.reals {
             let config = self

@@ -3,7 +3,7 @@
 use super::host::{Forwarding, ReversePath};
 use super::{DoctorPlan, Report};
 use crate::intercept::Object;
-use lbcore::api::{FindingView, Severity};
+use lbcore::api::{Code, FindingView, Severity};
 use std::net::IpAddr;
 
 /// From this share of the ports on, new connections soon find none.
@@ -15,7 +15,7 @@ pub(super) const PATH_FIX: &str = "on the real: see that the VIP is on its lo (i
                                    drops it (nft list ruleset)";
 
 pub(super) fn finding(
-    code: &str,
+    code: Code,
     severity: Severity,
     about: &str,
     seen: String,
@@ -23,7 +23,7 @@ pub(super) fn finding(
     fix: String,
 ) -> FindingView {
     FindingView {
-        code: code.to_owned(),
+        code: code.word().to_owned(),
         severity,
         about: about.to_owned(),
         seen,
@@ -40,7 +40,7 @@ pub(super) fn capability(missing: Option<&str>, report: &mut Report) {
         Some(name) => report.found(
             check,
             finding(
-                "capability-missing",
+                Code::CapabilityMissing,
                 Severity::Fault,
                 "",
                 format!("lbd does not hold {name}"),
@@ -65,7 +65,7 @@ pub(super) fn silent_to_clients(reals: &[(String, String)], report: &mut Report)
     }
     for (name, seen) in reals {
         let finding = finding(
-            "syns-unanswered",
+            Code::SynsUnanswered,
             Severity::Warning,
             name,
             seen.clone(),
@@ -91,7 +91,7 @@ pub(super) fn rules(missing: &Result<Vec<Object>, String>, plan: &DoctorPlan, re
         report.found(
             check,
             finding(
-                "rules-missing",
+                Code::RulesMissing,
                 Severity::Fault,
                 "",
                 format!("the kernel lacks lbd's {object}"),
@@ -111,7 +111,7 @@ pub(super) fn rules(missing: &Result<Vec<Object>, String>, plan: &DoctorPlan, re
         report.found(
             check,
             finding(
-                "rules-restored",
+                Code::RulesRestored,
                 Severity::Note,
                 "",
                 format!("lbd has put back {restored} of its rules since it started"),
@@ -134,7 +134,7 @@ pub(super) fn trouble(trouble: &[String], report: &mut Report) {
         report.found(
             check,
             finding(
-                "not-listening",
+                Code::NotListening,
                 Severity::Fault,
                 "",
                 words.clone(),
@@ -177,7 +177,7 @@ pub(super) fn rp_filter(seen: &ReversePath, report: &mut Report) {
     report.found(
         check,
         finding(
-            "rp-filter-strict",
+            Code::RpFilterStrict,
             severity,
             &names,
             format!("the way back is checked strictly (rp_filter = 1); {count}"),
@@ -211,7 +211,7 @@ pub(super) fn forwarding(plan: &DoctorPlan, seen: &Forwarding, report: &mut Repo
         report.found(
             &check,
             finding(
-                "ip-forward-off",
+                Code::IpForwardOff,
                 Severity::Note,
                 "",
                 format!("this host does not forward {family}"),
@@ -234,7 +234,7 @@ pub(super) fn ports(plan: &DoctorPlan, width: Option<u64>, report: &mut Report) 
     let fix = "sysctl -w net.ipv4.ip_local_port_range='10240 65535'; with source = \"self\" more \
                reals, or ports of one real as several reals, share the load";
     let low = |about: &str, severity, seen: String| {
-        finding("ports-low", severity, about, seen, why, fix.to_owned())
+        finding(Code::PortsLow, severity, about, seen, why, fix.to_owned())
     };
     let busiest = plan.busiest.as_ref();
     let nearly = busiest.filter(|b| b.connections * 100 >= width * PORTS_LOW_PERCENT);
@@ -259,7 +259,7 @@ pub(super) fn ports(plan: &DoctorPlan, width: Option<u64>, report: &mut Report) 
 pub(super) fn return_path(real: &str, at: IpAddr, client: IpAddr) -> FindingView {
     let ip = if at.is_ipv4() { "ip" } else { "ip -6" };
     finding(
-        "return-path",
+        Code::ReturnPath,
         Severity::Fault,
         real,
         format!("{at} answers this host, but its answers to the client {client} do not come back"),

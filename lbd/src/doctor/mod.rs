@@ -3,27 +3,33 @@
 //!
 //! It reads, asks the kernel and the network, and dials and pings reals; it changes nothing. [`host`]
 //! reads facts, [`judge`] makes findings of them, [`return_path`] dials reals of proxied services;
-//! [`direct`] looks at reals of services in mode dr.
+//! [`direct`] looks at reals of services in mode dr, [`here`] at this host whatever the mode. What
+//! needs no lbd that runs is looked at by [`examine_host`] as well.
 
 mod direct;
+mod here;
 mod host;
 mod judge;
 mod return_path;
 
 pub use direct::{DirectPlan, HeldVip, Machine, VipPath};
+pub use here::{FileState, HostPlan, Running};
 
 use crate::intercept::{self, InterceptPlan};
 use crate::live::event::Link;
 use crate::sys::capability;
-use lbcore::api::{CheckDone, Checked, DoctorView, FindingView};
+use lbcore::api::{CheckDone, Checked, Code, DoctorView, FindingView, Severity};
+use lbcore::config::Mode;
 use lbcore::net::Protocol;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What the doctor is to look at, and what is known already.
 #[derive(Clone, Debug, Default)]
 pub struct DoctorPlan {
+    /// This host, whatever the modes.
+    pub host: Option<HostPlan>,
     /// Reals of services in mode tproxy, each (service, real) pair once.
     pub reals: Vec<Patient>,
     /// Where clients dial them: of another family than their reals where a PROXY header tells.
@@ -123,10 +129,54 @@ pub async fn examine(plan: DoctorPlan) -> DoctorView {
     let mut report = Report::default();
     judge::capability(capability::missing(), &mut report);
     judge::silent_to_clients(&plan.silent_to_clients, &mut report);
-    let direct = direct::examine(&plan.direct, &plan.links);
-    let (proxied, direct) = tokio::join!(proxied(&plan), direct);
+    let direct = direct::examine(&plan.direct, &plan.silent_to_clients, &plan.links);
+    let (here, proxied, direct) = tokio::join!(here(&plan), proxied(&plan), direct);
+    report.absorb(here);
     report.absorb(proxied);
     report.absorb(direct);
+    view(report)
+}
+
+async fn here(plan: &DoctorPlan) -> Report {
+    match &plan.host {
+        Some(host) => here::examine(host, &plan.links).await,
+        None => Report::default(),
+    }
+}
+
+/// Looks at this host alone, for an lbd that does not run.
+pub async fn examine_host(plan: HostPlan) -> DoctorView {
+    let links = crate::link::snapshot().await;
+    let mut report = match &links {
+        Ok(links) => here::examine(&plan, links).await,
+        Err(error) => {
+            let mut report = Report::default();
+            report.skipped("interfaces", format!("they cannot be read: {error}"));
+            report
+        }
+    };
+    let proxied = plan.config.services.iter().any(|s| s.mode == Mode::Tproxy);
+    if let (Ok(links), true) = (&links, proxied) {
+        judge::rp_filter(&host::rp_filter(links), &mut report);
+    }
+    view(report)
+}
+
+/// A file that is refused is all there is to say.
+pub fn refused(reason: String, file: &Path) -> DoctorView {
+    let mut report = Report::default();
+    let name = file.display();
+    let (code, fix) = match file.exists() {
+        true => (Code::ConfigBad, format!("lbctl config check {name}")),
+        false => (
+            Code::ConfigMissing,
+            format!("write one (a sample with every key: /usr/share/doc/lbd/lbd.toml) to {name}"),
+        ),
+    };
+    let why =
+        "lbd does not start without a good file, unless it finds the last good one in state_dir";
+    let found = judge::finding(code, Severity::Fault, "", reason, why, fix);
+    report.found("configuration file", found);
     view(report)
 }
 

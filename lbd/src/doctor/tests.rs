@@ -144,6 +144,35 @@ fn missing_things_and_trouble_are_faults() {
 }
 
 #[test]
+fn every_code_is_on_the_page_and_made_somewhere() {
+    let page = include_str!("../../../docs/doctor.md");
+    let (_, table) = page.split_once("## Findings").expect("a table");
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `"));
+    let on_page: Vec<&str> = rows.filter_map(|row| row.split('`').next()).collect();
+    let in_code: Vec<&str> = Code::ALL.iter().map(|code| code.word()).collect();
+    assert_eq!(on_page, in_code);
+    let makers = [
+        include_str!("mod.rs"),
+        include_str!("judge.rs"),
+        include_str!("here/judge/mod.rs"),
+        include_str!("here/judge/links.rs"),
+        include_str!("here/judge/vips.rs"),
+        include_str!("here/judge/files.rs"),
+        include_str!("direct/judge.rs"),
+        include_str!("direct/network.rs"),
+        include_str!("../../../lbctl/src/offline.rs"),
+    ];
+    for code in Code::ALL {
+        let name = format!("Code::{code:?}");
+        let made = makers.iter().any(|text| {
+            let mut found = text.match_indices(&name);
+            found.any(|(at, _)| !text[at + name.len()..].starts_with(|c: char| c.is_alphanumeric()))
+        });
+        assert!(made, "{name}");
+    }
+}
+
+#[test]
 fn the_worst_comes_first() {
     let mut report = judged(|r| judge::rules(&Ok(vec![]), &restored(3), r));
     judge::capability(Some("CAP_NET_RAW"), &mut report);

@@ -40,6 +40,39 @@ pub async fn remove() -> Result<(), NftError> {
     nft::load(&TABLE.removal()).await
 }
 
+/// What the kernel lacks of `plan`, in words, on those of its interfaces that exist.
+///
+/// # Errors
+/// `nft` could not be asked.
+pub async fn missing(plan: &GuardPlan) -> Result<Vec<String>, NftError> {
+    if plan.endpoints.is_empty() {
+        return Ok(Vec::new());
+    }
+    let Some(words) = TABLE.words().await? else {
+        return Ok(vec![format!("lbd's nft table `{TABLE}`")]);
+    };
+    let has = |word: &str| {
+        words
+            .binary_search_by(|known| known.as_str().cmp(word))
+            .is_ok()
+    };
+    let mut missing = Vec::new();
+    for (device, _) in watch::devices(plan) {
+        if !has(&format!("\"{device}\"")) {
+            missing.push(format!("its chain for {device}"));
+        }
+    }
+    let mut vips: Vec<String> = plan
+        .endpoints
+        .iter()
+        .map(|key| key.vip.to_string())
+        .collect();
+    vips.dedup();
+    vips.retain(|vip| !has(vip));
+    missing.extend(vips.into_iter().map(|vip| format!("its entry for {vip}")));
+    Ok(missing)
+}
+
 /// Removes what any lbd has left in nftables and says what that was; with `dry_run` it only says
 /// what it would remove.
 pub async fn cleanup(dry_run: bool) -> Result<Vec<String>, NftError> {

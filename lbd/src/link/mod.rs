@@ -2,9 +2,11 @@
 //! changed; what is true now is always read whole, so a lost message costs nothing but time.
 
 mod facts;
+mod lower;
 mod read;
 
 pub use facts::facts;
+pub use lower::beneath;
 
 use crate::live::event::{Event, Link};
 use crate::sys::netlink::{self, Multicast};

@@ -33,7 +33,15 @@ pub(super) async fn list(table: Table) -> Result<Option<String>, NftError> {
         .into_iter()
         .chain(name.split(' '))
         .collect();
-    let output = run(&arguments, "").await?;
+    listing(&arguments).await
+}
+
+/// What `nft` prints for `arguments`, which change nothing; `None`: there is no such thing.
+///
+/// # Errors
+/// `nft` could not be asked.
+pub async fn listing(arguments: &[&str]) -> Result<Option<String>, NftError> {
+    let output = run(arguments, "").await?;
     if output.status.success() {
         return Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned()));
     }

@@ -6,7 +6,7 @@ mod command;
 mod news;
 mod watched;
 
-pub use command::load;
+pub use command::{listing, load};
 pub use watched::{AUDIT, RESTORES_PER_AUDIT, Watched};
 
 use std::fmt;

@@ -40,6 +40,18 @@ pub fn switch_off_lro(socket: &impl AsRawFd, interface: &str) -> io::Result<bool
     Ok(true)
 }
 
+/// Whether LRO is on.
+///
+/// # Errors
+/// ENODEV, or what the driver says; a driver without the call has no LRO.
+pub fn lro(socket: &impl AsRawFd, interface: &str) -> io::Result<bool> {
+    match flags(socket, interface, ETHTOOL_GFLAGS, 0) {
+        Ok(on) => Ok(on & ETH_FLAG_LRO != 0),
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Receive queues of `interface` in use.
 ///
 /// # Errors

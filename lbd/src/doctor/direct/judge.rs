@@ -6,8 +6,8 @@ use super::echo::Answered;
 use super::{DirectPlan, HeldVip, Machine, Ping, VipPath};
 use crate::doctor::Report;
 use crate::live::event::Link;
-use lbcore::api::{Severity, Timestamp};
-use lbcore::net::MacAddr;
+use lbcore::api::{Code, Severity, Timestamp};
+use lbcore::net::{MacAddr, Prefix};
 use lbcore::service::{Health, Way};
 use lbcore::vip::{CLAIM_MEMORY, VipState};
 use std::fmt::Write;
@@ -54,7 +54,7 @@ pub(super) fn neighbour(
             );
             let name = &machine.name;
             let severity = Severity::Fault;
-            let found = finding("neighbour-unresolved", severity, name, asked, why, fix);
+            let found = finding(Code::NeighbourUnresolved, severity, name, asked, why, fix);
             report.found(&check, found);
         }
         Way::Unreachable(reason) => {
@@ -66,7 +66,7 @@ pub(super) fn neighbour(
                 interfaces.join(", ")
             );
             let (name, severity) = (&machine.name, Severity::Fault);
-            let found = finding("not-on-network", severity, name, reason.clone(), why, fix);
+            let found = finding(Code::NotOnNetwork, severity, name, reason.clone(), why, fix);
             report.found(&check, found);
         }
     }
@@ -118,7 +118,7 @@ pub(super) fn silence(machine: &Machine, plan: &DirectPlan, heard: &Heard, repor
     if !answered.is_empty() {
         let seen = format!("{mac} answers {kind} for the VIP {}", list(&answered));
         let severity = Severity::Fault;
-        let found = finding("answers-for-vip", severity, name, seen, why, fix);
+        let found = finding(Code::AnswersForVip, severity, name, seen, why, fix);
         return report.found(&check, found);
     }
     if !claimed.is_empty() {
@@ -127,7 +127,7 @@ pub(super) fn silence(machine: &Machine, plan: &DirectPlan, heard: &Heard, repor
             CLAIM_MEMORY.as_secs(),
             list(&claimed)
         );
-        let found = finding("claimed-vip", Severity::Note, name, seen, why, fix);
+        let found = finding(Code::ClaimedVip, Severity::Note, name, seen, why, fix);
         return report.found(&check, found);
     }
     match asked.len() {
@@ -164,7 +164,7 @@ pub(super) fn path(path: &VipPath, report: &mut Report) {
             let why = "it was asked as clients' packets ask, at the VIP by its own MAC: what fails \
                        there fails for them";
             let (name, seen, fix) = (&path.name, reason.clone(), PATH_FIX.to_owned());
-            let found = finding("vip-path", Severity::Warning, name, seen, why, fix);
+            let found = finding(Code::VipPath, Severity::Warning, name, seen, why, fix);
             report.found(&check, found);
         }
         Some((Health::Checking | Health::Unchecked, _)) | None => {
@@ -208,7 +208,7 @@ pub(super) fn mtu(machine: &Machine, ping: Ping, report: &mut Report) {
                  set dev INTERFACE mtu {mtu}"
             );
             let name = &machine.name;
-            let found = finding("mtu-differs", Severity::Warning, name, seen, why, fix);
+            let found = finding(Code::MtuDiffers, Severity::Warning, name, seen, why, fix);
             report.found(&check, found);
         }
     }
@@ -224,6 +224,25 @@ pub(super) fn vip(
 ) {
     let HeldVip { vip, interface, .. } = held;
     let check = format!("VIP {vip} on {interface}");
+    let by_a_real = |mac: MacAddr| plan.owner(mac, *vip).is_some();
+    if held.state == VipState::Conflict && !held.claimed_by.is_some_and(by_a_real) {
+        let who = match held.claimed_by {
+            Some(mac) => format!("{mac} has it"),
+            None => "another machine has it".to_owned(),
+        };
+        let found = finding(
+            Code::VipConflict,
+            Severity::Fault,
+            &vip.to_string(),
+            format!("{who} on {interface}, so lbd does not take it"),
+            "clients reach that machine, and not lbd",
+            format!(
+                "if it is a peer that serves, all is well; else find it (the switch knows the port \
+                 of its MAC) and take {vip} from it, then: lbctl vip take {vip}"
+            ),
+        );
+        return report.found(&check, found);
+    }
     if !matches!(held.state, VipState::Announced | VipState::Owned) {
         let words = format!(
             "lbd does not have it ({}): lbctl vip list says why",
@@ -255,7 +274,7 @@ pub(super) fn vip(
     );
     let about = vip.to_string();
     let found = finding(
-        "vip-elsewhere",
+        Code::VipElsewhere,
         Severity::Fault,
         &about,
         seen,
@@ -266,6 +285,31 @@ pub(super) fn vip(
         ),
     );
     report.found(&check, found);
+}
+
+/// Whether somebody on lbd's networks can ask for the VIP at all.
+pub(super) fn subnet(held: &HeldVip, links: &[Link], report: &mut Report) {
+    let HeldVip { vip, interface, .. } = held;
+    let Some(link) = links.iter().find(|link| link.name == *interface) else {
+        return;
+    };
+    let mut networks = link
+        .addresses
+        .iter()
+        .filter(|(address, _)| address != vip && address.is_ipv4() == vip.is_ipv4())
+        .filter_map(|(address, length)| Prefix::new(*address, *length));
+    if networks.any(|network| network.contains(*vip)) {
+        return;
+    }
+    let found = finding(
+        Code::VipOffSubnet,
+        Severity::Note,
+        &vip.to_string(),
+        format!("it is in no network of {interface}"),
+        "nobody asks for it there by itself: routers need a route to it",
+        format!("on the routers: a route to {vip} by way of this host's address on {interface}"),
+    );
+    report.found(&format!("network of {vip}"), found);
 }
 
 fn list<T: std::fmt::Display>(all: impl IntoIterator<Item = T>) -> String {

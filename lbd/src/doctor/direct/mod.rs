@@ -1,11 +1,13 @@
 //! Reals of services in mode dr, and their VIPs: is each real a neighbour, is it silent about the
 //! VIPs, and do frames of full size get there.
 //!
-//! [`ask`] asks by ARP and neighbour solicitation, [`echo`] pings, [`judge`] makes findings of it.
+//! [`ask`] asks by ARP and neighbour solicitation, [`echo`] pings, [`judge`] makes findings of it, and
+//! [`network`] of all that is seen of a service's reals together.
 
 mod ask;
 mod echo;
 mod judge;
+mod network;
 
 use super::Report;
 use crate::live::event::Link;
@@ -13,7 +15,7 @@ use ask::Question;
 use lbcore::net::MacAddr;
 use lbcore::service::{Health, Way};
 use lbcore::vip::VipState;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use tokio::task::JoinSet;
 
@@ -39,6 +41,10 @@ pub struct DirectPlan {
 /// A real in one service, whose checks have `via = "vip"`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VipPath {
+    /// `web`.
+    pub service: String,
+    /// The real's own address.
+    pub address: IpAddr,
     /// `web/rs1`.
     pub name: String,
     /// The way to it.
@@ -96,7 +102,12 @@ pub struct HeldVip {
 }
 
 /// Looks at all of it.
-pub(super) async fn examine(plan: &DirectPlan, links: &[Link]) -> Report {
+/// `silent`: reals that most clients get no answer from, and that in figures.
+pub(super) async fn examine(
+    plan: &DirectPlan,
+    silent: &[(String, String)],
+    links: &[Link],
+) -> Report {
     let mut report = Report::default();
     if plan.machines.is_empty() {
         report.skipped("direct routing", "no service in mode dr");
@@ -104,6 +115,13 @@ pub(super) async fn examine(plan: &DirectPlan, links: &[Link]) -> Report {
     }
     let heard = ask::all(questions(plan, links), links, |a| plan.is_vip(a)).await;
     let mut pings = pings(plan, links).await;
+    let alive: HashSet<IpAddr> = plan
+        .machines
+        .iter()
+        .enumerate()
+        .filter(|(number, _)| pings.get(number).is_some_and(Ping::is_answered))
+        .map(|(_, machine)| machine.address)
+        .collect();
     for (number, machine) in plan.machines.iter().enumerate() {
         judge::neighbour(machine, &plan.interfaces, &heard, &mut report);
         judge::silence(machine, plan, &heard, &mut report);
@@ -114,8 +132,10 @@ pub(super) async fn examine(plan: &DirectPlan, links: &[Link]) -> Report {
     for path in &plan.paths {
         judge::path(path, &mut report);
     }
+    network::judge(&plan.paths, &alive, silent, &mut report);
     for held in &plan.vips {
         judge::vip(held, plan, links, &heard, &mut report);
+        judge::subnet(held, links, &mut report);
     }
     report
 }
@@ -149,6 +169,15 @@ enum Ping {
         mtu: u32,
         answered: Result<echo::Answered, String>,
     },
+}
+
+impl Ping {
+    fn is_answered(&self) -> bool {
+        let Ping::Done { answered, .. } = self else {
+            return false;
+        };
+        answered.as_ref().is_ok_and(|a| a.small || a.large)
+    }
 }
 
 /// By the machine's place in the plan.

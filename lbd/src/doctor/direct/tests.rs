@@ -215,6 +215,11 @@ fn a_stranger_with_our_vip_is_found() {
             heard(&[(VIP, &[8])]),
             (Checked::Found, found("vip-elsewhere", Severity::Fault)),
         ),
+        (
+            VipState::Conflict,
+            heard(&[(VIP, &[8])]),
+            (Checked::Found, found("vip-conflict", Severity::Fault)),
+        ),
     ] {
         let vip = held(VIP, state, None);
         let (result, code, _) = judged(|r| judge::vip(&vip, &plan, &[link()], &answers, r));
@@ -257,6 +262,8 @@ fn only_small_pings_answered_is_a_warning_none_says_nothing() {
 #[test]
 fn a_check_to_the_vip_that_fails_is_a_warning_where_the_real_is_reached() {
     let path = |way, health: Option<Health>| VipPath {
+        service: "web".to_owned(),
+        address: ip("192.0.2.21"),
         name: "web/rs1".to_owned(),
         way,
         health: health.map(|h| (h, "refused".to_owned())),
@@ -274,6 +281,77 @@ fn a_check_to_the_vip_that_fails_is_a_warning_where_the_real_is_reached() {
     ] {
         let (result, code, _) = judged(|r| judge::path(&path, r));
         assert_eq!((result, code), wanted, "{path:?}");
+    }
+}
+
+#[test]
+fn a_network_that_drops_is_told_from_reals_that_are_out() {
+    const SILENT: &str = "no answer within 1s";
+    let path = |n: u8, way, health: Option<(Health, &str)>| VipPath {
+        service: "web".to_owned(),
+        address: ip(&format!("192.0.2.2{n}")),
+        name: format!("web/rs{n}"),
+        way,
+        health: health.map(|(h, reason)| (h, reason.to_owned())),
+    };
+    let both = |one: Option<(Health, &str)>, other: Option<(Health, &str)>| {
+        vec![path(1, known(1), one), path(2, known(2), other)]
+    };
+    let dead = || Some((Health::Down, SILENT));
+    let up = || Some((Health::Up, "in 1 ms"));
+    let forbids = |severity| (Checked::Found, found("network-forbids", severity));
+    let silent = |names: &[&str]| -> Vec<(String, String)> {
+        names
+            .iter()
+            .map(|n| (n.to_string(), "0 of 30".to_owned()))
+            .collect()
+    };
+    let none = || silent(&[]);
+    for (paths, alive, silent, wanted) in [
+        (both(dead(), dead()), 2, none(), forbids(Severity::Fault)),
+        // Who answers no pings either may just be off.
+        (both(dead(), dead()), 1, none(), (Checked::Good, None)),
+        (both(dead(), up()), 2, none(), (Checked::Good, None)),
+        (
+            both(dead(), Some((Health::Down, "connection refused"))),
+            2,
+            none(),
+            (Checked::Good, None),
+        ),
+        (
+            vec![path(1, known(1), dead()), path(2, Way::Unknown, dead())],
+            2,
+            none(),
+            (Checked::Skipped, None),
+        ),
+        (
+            both(up(), up()),
+            2,
+            silent(&["web/rs1", "web/rs2"]),
+            forbids(Severity::Warning),
+        ),
+        (
+            both(up(), up()),
+            2,
+            silent(&["web/rs1"]),
+            (Checked::Good, None),
+        ),
+    ] {
+        let alive = (1..=alive).map(|n| ip(&format!("192.0.2.2{n}"))).collect();
+        let (result, code, _) = judged(|r| network::judge(&paths, &alive, &silent, r));
+        assert_eq!((result, code), wanted, "{paths:?} {silent:?}");
+    }
+}
+
+#[test]
+fn a_vip_that_nobody_asks_for_is_told() {
+    for (vip, told) in [("192.0.2.77", false), ("203.0.113.10", true)] {
+        let mut report = Report::default();
+        let vip = held(vip, VipState::Announced, None);
+        judge::subnet(&vip, &[link()], &mut report);
+        let codes: Vec<&str> = report.findings.iter().map(|f| f.code.as_str()).collect();
+        assert_eq!(codes, if told { vec!["vip-off-subnet"] } else { vec![] });
+        assert!(view(report).clean, "a note");
     }
 }
 
@@ -359,7 +437,7 @@ impl Cable {
                 interfaces: vec!["lbdv0".to_owned()],
                 ..DirectPlan::default()
             };
-            view(examine(&plan, &links).await)
+            view(examine(&plan, &[], &links).await)
         })
     }
 }
