@@ -127,6 +127,25 @@ fn a_flow_is_told_packet_by_packet() {
 }
 
 #[test]
+fn a_syn_on_a_known_flow_says_why_it_is_decided_anew() {
+    let mut bench = Bench::new(&[], None);
+    let first = bench.see(&tcp(40_000, 443, "S"));
+    let real = first.real.unwrap();
+    bench.see(&tcp(40_000, 443, "R"));
+    // A reset in a handshake may be forged: the flow is what it was.
+    let again = bench.see(&tcp(40_000, 443, "S"));
+    assert_eq!(again.flow, FlowFound::Hit);
+    bench.see(&tcp(40_000, 443, "A"));
+    bench.see(&tcp(40_000, 443, "R"));
+    let ended = bench.see(&tcp(40_000, 443, "S"));
+    assert_eq!(ended.flow, FlowFound::HitRedecided);
+    let words = format!(
+        "a known flow (close) of {real}, which the client has ended: decided anew by maglev"
+    );
+    assert_eq!(ended.reason, words);
+}
+
+#[test]
 fn pinned_macs_are_kept_and_others_stand_for_themselves() {
     let mut bench = Bench::new(&[], None);
     for port in 40_000..40_050 {

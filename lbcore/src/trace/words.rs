@@ -19,11 +19,17 @@ pub fn met(decision: &Decision, service: &Service, table: &ServiceTable) -> (Flo
             (FlowFound::Hit, words)
         }
         Met::Anew(entry) => {
-            let (state, kind) = (entry.state.word(), service.kind);
+            let takes_new = table.real_of(&entry).is_some_and(|real| real.takes_new);
+            let why = match (entry.state.closing(), takes_new) {
+                (true, _) => "which the client has ended",
+                (false, false) => "which takes no new flows",
+                (false, true) => "silent for longer than its timeout",
+            };
             let words = format!(
-                "a known flow ({state}) of {}, which has ended or takes no more new flows: decided \
-                 anew by {kind}",
-                name(&entry)
+                "a known flow ({}) of {}, {why}: decided anew by {}",
+                entry.state.word(),
+                name(&entry),
+                service.kind
             );
             (FlowFound::HitRedecided, words)
         }

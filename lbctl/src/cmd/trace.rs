@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 pub async fn run(args: TraceArgs, context: &Context) -> Result<ExitCode, Failure> {
+    let passed = args.packets.passed;
     let ask = TraceAsk {
         filter: args.packets.filter(),
         count: args.count,
@@ -31,7 +32,7 @@ pub async fn run(args: TraceArgs, context: &Context) -> Result<ExitCode, Failure
     let Some(end) = ended else {
         return Err(Failure::StreamEnded);
     };
-    say(&summary(&end));
+    say(&summary(&end, passed));
     match end.why.as_str() {
         "stopping" => Err(Failure::StreamEnded),
         _ => Ok(ExitCode::SUCCESS),
@@ -48,7 +49,7 @@ fn beginning(bounds: &TraceBounds) -> String {
 }
 
 /// `12 of 340 shown (time is up); not shown: 328 by --sample`
-fn summary(end: &TraceEnd) -> String {
+fn summary(end: &TraceEnd, passed: bool) -> String {
     let why = match end.why.as_str() {
         "count" => "as many as asked for",
         "time" => "time is up",
@@ -71,7 +72,10 @@ fn summary(end: &TraceEnd) -> String {
         text += &format!("; not shown: {}", left_out.join(", "));
     }
     if end.matched == 0 {
-        text += "; nothing fitted: lbctl flows shows who is there, --passed what is not lbd's";
+        text += match passed {
+            false => "; nothing fitted: lbctl flows shows who is there, --passed what is not lbd's",
+            true => "; nothing fitted: lbctl flows shows who is there, lbctl vip list who answers",
+        };
     }
     text
 }
