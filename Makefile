@@ -45,7 +45,7 @@ lab-down: ## Take the lab away
 .PHONY: test
 test: ## All that CI runs: lint, unit, integration and fuzz tests; as root, or in user namespaces
 	@scripts/install-deps.sh $(NETWORK) promtool systemd-analyze g++ ping python3 nginx haproxy keepalived strace iptables \
-	    prometheus jsonschema mandoc man zsh fish dpkg-shlibdeps lintian dash shellcheck
+	    chromium tmux dash shellcheck prometheus jsonschema mandoc man zsh fish dpkg-shlibdeps lintian
 	@$(MAKE) --no-print-directory lint unit unit-file integration deb-test
 	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=30
 	@scripts/skipped.sh
@@ -82,6 +82,12 @@ bench: ## Benchmarks: the director alone, the engine, proxies (as root); ROUNDS=
 	$(CARGO) bench --package lbd --bench engine
 	$(CARGO) build --release --bins --package lbd --package lbctl
 	$(CARGO) bench --package integration --bench proxy
+
+.PHONY: screenshots
+screenshots: ## The README's pictures, made anew from a network with traffic
+	@scripts/install-deps.sh $(NETWORK) chromium tmux pngquant
+	$(CARGO) build --quiet --bins --package lbd --package lbctl --package integration
+	$(TARGET)/debug/screenshots docs/pictures
 
 .PHONY: shelf
 shelf: ## Manual pages, completion and JSON schema into target/shelf, made by the programs themselves

@@ -12,6 +12,7 @@
 //! | [`front`] | a balancer in front of lbd: tells clients in PROXY headers, good and bad |
 //! | [`client`], [`dial`] | curl and single requests; connections held by hand |
 //! | [`doctor`] | what `lbctl doctor` says |
+//! | [`browser`], [`terminal`] | a headless Chromium that looks at the status page; a screen for `lbctl top` |
 //! | [`long_flows`], [`storm`], [`crowd`] | thousands of flows that must not break; that end in every way; that take up room |
 //! | [`transfer`], [`pattern`], [`fnv`] | bytes both ways at once; a stream of bytes known by their place; a hash of one |
 //! | [`frames`], [`wire`], [`load`], [`tally`], [`capture`] | frames built byte by byte; a raw socket; a steady rate; exact counting; capture files |
@@ -21,6 +22,7 @@
 //! Nothing here uses code of lbd or lbctl: they are judged from outside.
 
 pub mod behind;
+pub mod browser;
 pub mod capture;
 pub mod client;
 pub mod conf;
@@ -46,6 +48,7 @@ pub mod sockets;
 pub mod stage;
 pub mod storm;
 pub mod tally;
+pub mod terminal;
 pub mod topology;
 pub mod transfer;
 pub mod wait;

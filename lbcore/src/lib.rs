@@ -8,7 +8,7 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | 0 | [`id`], [`time`], [`load`], [`net`] |
+//! | 0 | [`id`], [`time`], [`load`], [`net`], [`human`], [`redact`] |
 //! | 1 | [`flow`], [`sched`], [`session`], [`health`], [`vip`], [`proxyproto`], [`capture`] |
 //! | 2 | [`config`], [`import`] |
 //! | 3 | [`service`], [`realserver`] |
@@ -16,9 +16,11 @@
 //! | 5 | [`trace`] |
 #![forbid(unsafe_code)]
 
+pub mod human;
 pub mod id;
 pub mod load;
 pub mod net;
+pub mod redact;
 pub mod time;
 
 pub mod capture;

@@ -67,6 +67,20 @@ pub enum Failure {
         /// Why.
         source: io::Error,
     },
+    /// A file that is not overwritten.
+    #[error("{} is there already; nothing was written", file.display())]
+    Exists {
+        /// Which file.
+        file: PathBuf,
+    },
+    /// A file that cannot be written.
+    #[error("cannot write {}: {source}; nothing is left of it", file.display())]
+    Unwritable {
+        /// Which file.
+        file: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// A capture that cannot be read, or not further.
     #[error("{}: {source}", file.display())]
     Capture {
@@ -97,6 +111,10 @@ pub enum Failure {
     /// No service could be imported.
     #[error("no service could be imported")]
     NoService,
+    /// `top` without a terminal.
+    #[cfg(feature = "top")]
+    #[error("top needs a terminal, to draw on and to read keys from")]
+    NoTerminal,
     /// Output cannot be written.
     #[error("cannot write the output: {0}")]
     Output(#[source] io::Error),
@@ -117,8 +135,9 @@ impl Failure {
             }
             Failure::Unreachable { .. } | Failure::BadAnswer { .. } | Failure::StreamEnded => 5,
             Failure::StillRunning { .. } => 7,
-            Failure::DrainEnded { .. } | Failure::MaintenanceEnded => 4,
+            Failure::DrainEnded { .. } | Failure::MaintenanceEnded | Failure::Exists { .. } => 4,
             Failure::Unreadable { .. }
+            | Failure::Unwritable { .. }
             | Failure::Capture { .. }
             | Failure::Replay(_)
             | Failure::Unwritable { .. }
@@ -127,6 +146,8 @@ impl Failure {
             | Failure::NoKey { .. }
             | Failure::Output(_)
             | Failure::Start(_) => 1,
+            #[cfg(feature = "top")]
+            Failure::NoTerminal => 2,
         }
     }
 
@@ -154,6 +175,7 @@ impl Failure {
                 ..
             } => Some("what stands before that was replayed; copy or capture it again".into()),
             Failure::NotImported { hint, .. } => Some((*hint).into()),
+            Failure::Exists { .. } => Some("give it another name: --file FILE".into()),
             Failure::NoService => Some("what stands above says why; see also: --help".into()),
             Failure::BadAnswer { .. } => {
                 Some("is it lbd that listens there, in the version of this lbctl?".into())
@@ -167,6 +189,10 @@ impl Failure {
             Failure::MaintenanceEnded => Some("lbctl events says who; lbctl maintenance on".into()),
             Failure::NoKey { .. } => {
                 Some("lbd makes one at its first start: hash.key in state_dir".into())
+            }
+            #[cfg(feature = "top")]
+            Failure::NoTerminal => {
+                Some("for files and pipes: lbctl status -w, with -o json for programs".into())
             }
             _ => None,
         }

@@ -1,6 +1,7 @@
 //! `lbctl`: the command line of lbd.
 
 mod args;
+mod bundle;
 mod client;
 mod cmd;
 mod complete;
@@ -9,6 +10,8 @@ mod manual;
 mod offline;
 mod output;
 mod render;
+#[cfg(feature = "top")]
+mod top;
 
 use clap::Parser;
 use std::process::ExitCode;

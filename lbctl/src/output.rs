@@ -76,6 +76,18 @@ impl Context {
         self.watch.is_some()
     }
 
+    /// What `--watch` was given.
+    #[cfg(feature = "top")]
+    pub fn interval(&self) -> Option<Duration> {
+        self.watch
+    }
+
+    /// Whether JSON is wanted.
+    #[cfg(feature = "top")]
+    pub fn is_for_programs(&self) -> bool {
+        self.format == Format::Json
+    }
+
     /// Prints one line of a stream, as it came for programs, drawn for people; and gives what it
     /// says.
     ///

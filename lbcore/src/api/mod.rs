@@ -10,6 +10,7 @@ mod explain;
 mod maintenance;
 mod name;
 mod node;
+mod rate;
 mod request;
 mod response;
 pub mod route;
@@ -30,6 +31,7 @@ pub use explain::{
 pub use maintenance::{InMaintenance, MaintenanceView};
 pub use name::{RealRef, ServiceRef};
 pub use node::{NodeRealView, NodeView, NodesView};
+pub use rate::{Counts, Rate, Rates};
 pub use request::{FLOW_STATES, FlowFilter, How, MAX_FLOWS_LISTED, Request, VipVerb};
 pub use response::{
     ChangeView, ClearedView, Envelope, FlowsView, KeyView, LogView, RealsView, ReloadView,

@@ -193,7 +193,8 @@ impl Shape {
         self.keys.iter().map(|(name, _)| *name)
     }
 
-    fn knows(&self, key: &str) -> bool {
+    /// Whether this section has such a key, in this version or a later one.
+    pub(super) fn knows(&self, key: &str) -> bool {
         self.names().any(|name| name == key) || self.later.iter().any(|(later, _)| *later == key)
     }
 

@@ -154,6 +154,16 @@ pub enum Mode {
     Tproxy,
 }
 
+impl Mode {
+    /// The word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Mode::Dr => "dr",
+            Mode::Tproxy => "tproxy",
+        }
+    }
+}
+
 /// `[service.proxy]`: how a tproxy service speaks to its clients and its reals.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Proxy {

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use lbcore::api::{EVENT_KINDS, FLOW_STATES, Prefix, RealRef, ServiceRef};
 use lbcore::net::Protocol;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -70,6 +71,16 @@ pub struct EventsArgs {
     /// Only of this kind; may be given again
     #[arg(long, value_name = "KIND", value_parser = PossibleValuesParser::new(EVENT_KINDS))]
     pub kind: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct BundleArgs {
+    /// Write it here; a file that is there already is never overwritten
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Leave the addresses of clients in
+    #[arg(long)]
+    pub with_clients: bool,
 }
 
 #[derive(Debug, Args)]

@@ -19,7 +19,7 @@ pub use generate::{GenCommand, RealserverArgs};
 pub use import::{HaproxyArgs, ImportCommand, KubernetesArgs, TextArgs};
 pub use judge::{DoctorArgs, HealthArgs};
 pub use log::{CheckCommand, CheckNowArgs, KeyCommand, LogCommand};
-pub use look::{EventsArgs, ExplainArgs, FlowsArgs, FlowsCommand, WhichFlows};
+pub use look::{BundleArgs, EventsArgs, ExplainArgs, FlowsArgs, FlowsCommand, WhichFlows};
 pub use maintenance::MaintenanceCommand;
 pub use node::NodeCommand;
 pub use real::{RealArgs, RealCommand};
@@ -99,6 +99,9 @@ pub enum Shell {
 pub enum Command {
     /// All on one screen: services, reals, VIPs, and warnings with what to do about them
     Status,
+    /// Live: rates of services and reals, and keys to drain, enable, disable and weigh them
+    #[cfg(feature = "top")]
+    Top,
     /// Look at virtual services
     #[command(subcommand)]
     Service(ServiceCommand),
@@ -147,6 +150,8 @@ pub enum Command {
     /// Print what another tool knows as a configuration of lbd, and what had no equivalent
     #[command(subcommand)]
     Import(ImportCommand),
+    /// Pack what a bug report needs into one archive, without secrets and clients' addresses
+    Bundle(BundleArgs),
     /// Print a script that does what has to be done elsewhere
     #[command(subcommand)]
     Gen(GenCommand),

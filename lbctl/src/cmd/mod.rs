@@ -1,5 +1,6 @@
 //! One file for each noun: what is asked of lbd, and which screen shows the answer.
 
+mod bundle;
 mod check;
 mod completion;
 mod config;
@@ -21,6 +22,8 @@ mod replay;
 mod schema;
 mod service;
 mod status;
+#[cfg(feature = "top")]
+mod top;
 mod trace;
 mod vip;
 mod wait;
@@ -43,6 +46,8 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Import(command) => import::run(command, &global),
         Command::Gen(command) => block_on(generate::run(command, &global)),
         Command::Status => block_on(status::run(&Context::new(global))),
+        #[cfg(feature = "top")]
+        Command::Top => block_on(top::run(&Context::new(global))),
         Command::Service(command) => block_on(service::run(command, &Context::new(global))),
         Command::Real(command) => block_on(real::run(command, &Context::new(global))),
         Command::Vip(command) => block_on(vip::run(command, &Context::new(global))),
@@ -56,6 +61,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Flows(args) => block_on(flows::run(args, &Context::new(global))),
         Command::Events(args) => block_on(events::run(args, &Context::new(global))),
         Command::Explain(args) => block_on(explain::run(args, &Context::new(global))),
+        Command::Bundle(args) => block_on(bundle::run(args, &Context::new(global))),
         Command::Trace(args) => block_on(trace::run(args, &Context::new(global))),
         Command::Replay(args) => replay::run(*args, global),
         Command::Doctor(args) => block_on(doctor::run(args, global)),

@@ -26,7 +26,7 @@ pub fn list(view: &ServicesView, page: &mut Page) {
         let mut row: Vec<Field> = vec![
             service.name.as_str().into(),
             say::endpoints(service, &look).into(),
-            say::mode(service.mode).into(),
+            service.mode.word().into(),
             service.scheduler.to_string().into(),
             say::service_state(service.state),
             reals_up(service).into(),
@@ -67,7 +67,7 @@ pub fn show(view: &ServiceView, page: &mut Page) {
     pairs.extend([
         ("endpoints", Field::from(endpoints.join(", "))),
         ("protocol", view.protocol.to_string().into()),
-        ("mode", say::mode(view.mode).into()),
+        ("mode", view.mode.word().into()),
         ("scheduler", view.scheduler.to_string().into()),
         ("admin", say::admin(view.admin).into()),
         ("state", say::service_state(view.state).with_text(state)),

@@ -216,7 +216,7 @@ fn heading(service: &ServiceView, look: &Look) -> Field {
     let flows = human::count(service.flows);
     let mode = match service.mode {
         Mode::Dr => String::new(),
-        Mode::Tproxy => format!("{}, ", say::mode(service.mode)),
+        Mode::Tproxy => format!("{}, ", service.mode.word()),
     };
     let text =
         format!("{name} is {state}: {state_reason}; {endpoints}, {mode}{scheduler}, {flows} flows");

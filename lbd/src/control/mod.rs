@@ -1,4 +1,4 @@
-//! The control socket and the metrics page: HTTP in, questions to the daemon, HTTP out.
+//! The control socket, the metrics and the status page: HTTP in, questions to the daemon, HTTP out.
 //!
 //! This room knows nothing of what it shows: it hands an [`Ask`] to the daemon, which owns the
 //! state, and sends back what it says. Everything here is bounded: connections, bytes, time.
@@ -7,6 +7,7 @@ mod access;
 mod events;
 mod handler;
 pub mod metrics;
+pub mod page;
 pub mod server;
 
 pub use access::{Access, Peer};
@@ -58,6 +59,11 @@ pub enum Ask {
     Metrics {
         /// Where the answer goes.
         reply: oneshot::Sender<MetricsView>,
+    },
+    /// The status page: the picture, and what happened last.
+    Glance {
+        /// Where the answer goes.
+        reply: oneshot::Sender<page::Glance>,
     },
     /// `/healthz` and `/readyz`.
     Ready {

@@ -3,6 +3,7 @@
 use super::persist::Changed;
 use super::reconciler::{Reconciler, Trigger};
 use super::reload::Refused;
+use crate::control::page::{self, Glance};
 use crate::control::{Ask, Peer};
 use crate::sys::clock;
 use lbcore::api::{
@@ -55,6 +56,12 @@ impl Reconciler {
             }
             Ask::Metrics { reply } => {
                 let _ = reply.send(self.metrics());
+            }
+            Ask::Glance { reply } => {
+                let _ = reply.send(Glance {
+                    status: self.status(),
+                    lately: self.journal.latest(page::LATELY),
+                });
             }
             Ask::Ready { reply } => {
                 let _ = reply.send(self.readiness());

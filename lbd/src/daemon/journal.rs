@@ -116,6 +116,16 @@ impl Journal {
         self.services.retain(|id, _| service(id));
     }
 
+    /// The last `count` events, the latest last.
+    pub fn latest(&self, count: usize) -> Vec<EventView> {
+        let from = self.lines.len().saturating_sub(count);
+        let lines = self.lines.range(from..);
+        // What we wrote can be read.
+        lines
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
+    }
+
     /// The last events, and those to come if somebody wants to follow them.
     ///
     /// # Errors
@@ -174,6 +184,12 @@ mod tests {
         assert!(stream.following.is_none());
         let kept: Vec<u64> = (6..=EVENTS as u64 + 5).collect();
         assert_eq!(seqs(&stream.past), kept);
+        let latest = |count| -> Vec<u64> {
+            let events = journal.latest(count).into_iter();
+            events.map(|e| e.seq).collect()
+        };
+        assert_eq!(latest(2), [EVENTS as u64 + 4, EVENTS as u64 + 5]);
+        assert_eq!(latest(EVENTS + 1), kept);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! `/metrics`, `/healthz` and `/readyz`: what Prometheus and load balancers above us ask.
+//! `/metrics`, `/healthz` and `/readyz`: what Prometheus and load balancers above us ask. The
+//! status page is served beside them.
 
 mod families;
 mod family;

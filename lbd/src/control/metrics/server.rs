@@ -1,8 +1,8 @@
 //! HTTP on the metrics address.
 
-use super::super::{Ask, NoAnswer, ask};
+use super::super::events::{Lasts, Lines};
+use super::super::{Ask, NoAnswer, ask, page};
 use super::page::render;
-use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
@@ -13,10 +13,10 @@ use lbcore::api::printable;
 use prometheus::{Registry, TEXT_FORMAT};
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tracing::{debug, info, warn};
 
 /// Connections served at once; more wait in the kernel's backlog, and none holds its place longer
@@ -34,6 +34,9 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// From connecting to the last byte; Prometheus itself gives up after 10 s by default.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Who follows the status page and has not taken in this time what was sent is gone.
+const UNREAD_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The daemon answers in milliseconds; `/healthz` calls it sick after this.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -73,7 +76,7 @@ async fn bind(address: SocketAddr) -> TcpListener {
     loop {
         match TcpListener::bind(address).await {
             Ok(listener) => {
-                info!(%address, "metrics: serving /metrics, /healthz and /readyz");
+                info!(%address, "metrics: serving the status page, /metrics, /healthz and /readyz");
                 return listener;
             }
             Err(error) if !said => {
@@ -94,8 +97,11 @@ async fn bind(address: SocketAddr) -> TcpListener {
 pub(super) async fn serve(listener: TcpListener, asks: mpsc::Sender<Ask>, registry: Registry) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let pages = Arc::new(Semaphore::new(MAX_PAGES));
+    let hub = Arc::new(page::Hub::new(asks.clone()));
+    let mut producer = std::pin::pin!(hub.run());
     loop {
         let accepted = tokio::select! {
+            () = &mut producer => return,
             accepted = async {
                 let place = Arc::clone(&places).acquire_owned().await;
                 (place, listener.accept().await)
@@ -108,11 +114,9 @@ pub(super) async fn serve(listener: TcpListener, asks: mpsc::Sender<Ask>, regist
                     asks: asks.clone(),
                     registry: registry.clone(),
                     pages: Arc::clone(&pages),
+                    hub: Arc::clone(&hub),
                 };
-                tokio::spawn(async move {
-                    connection(stream, scrape).await;
-                    drop(place);
-                });
+                tokio::spawn(connection(stream, scrape, place));
             }
             (_, Err(error)) => {
                 debug!(%error, "metrics: a connection cannot be accepted");
@@ -130,12 +134,27 @@ struct Scrape {
     asks: mpsc::Sender<Ask>,
     registry: Registry,
     pages: Arc<Semaphore>,
+    hub: Arc<page::Hub>,
 }
 
-async fn connection(stream: TcpStream, scrape: Scrape) {
+async fn connection(stream: TcpStream, scrape: Scrape, place: OwnedSemaphorePermit) {
+    let lasts: OnceLock<Lasts> = OnceLock::new();
+    let place = Mutex::new(Some(place));
+    let socket = socket2::SockRef::from(&stream);
+    if let Err(error) = socket.set_tcp_user_timeout(Some(UNREAD_TIMEOUT)) {
+        debug!(%error, "metrics: a peer that vanishes will be noticed late");
+    }
     let service = service_fn(|request: Request<Incoming>| {
-        let scrape = scrape.clone();
-        async move { Ok::<_, Infallible>(scrape.answer(&request).await) }
+        let (scrape, lasts, place) = (scrape.clone(), &lasts, &place);
+        async move {
+            let response = scrape.answer(&request).await;
+            if let Some(until) = response.extensions().get::<Lasts>() {
+                lasts.get_or_init(|| until.clone());
+                // Those that last are bounded by the page's hub, and take no scraper's place.
+                drop(place.lock().map(|mut place| place.take()));
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -144,15 +163,22 @@ async fn connection(stream: TcpStream, scrape: Scrape) {
         .max_buf_size(MAX_HEADERS)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
-    match tokio::time::timeout(CONNECTION_TIMEOUT, connection).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => debug!(%error, "metrics: connection ended early"),
-        Err(_) => debug!("metrics: connection took too long"),
+    let too_long = async {
+        tokio::time::sleep(CONNECTION_TIMEOUT).await;
+        if let Some(lasts) = lasts.get() {
+            lasts.clone().over().await;
+        }
+    };
+    tokio::select! {
+        ended = connection => if let Err(error) = ended {
+            debug!(%error, "metrics: connection ended early");
+        },
+        () = too_long => debug!("metrics: connection took too long"),
     }
 }
 
 impl Scrape {
-    async fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+    async fn answer<B>(&self, request: &Request<B>) -> Response<Lines> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return text(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -160,19 +186,28 @@ impl Scrape {
             );
         }
         match request.uri().path() {
+            "/" => self.hub.page().await.unwrap_or_else(unanswered),
+            "/page.css" => page::style(),
+            "/page.js" => page::script(),
+            "/events" if request.method() == Method::HEAD => text(StatusCode::OK, String::new()),
+            "/events" => match self.hub.events().await {
+                Ok(Some(response)) => response,
+                Ok(None) => text(StatusCode::SERVICE_UNAVAILABLE, too_many_look()),
+                Err(no_answer) => unanswered(no_answer),
+            },
             "/metrics" => self.metrics().await,
             "/healthz" => self.health().await,
             "/readyz" => self.readiness().await,
             _ => text(
                 StatusCode::NOT_FOUND,
-                "lbd has here:\n/metrics  for Prometheus\n/healthz  200 while lbd is alive\n\
+                "lbd has here:\n/         the status page\n/metrics  for Prometheus\n/healthz  200 while lbd is alive\n\
                  /readyz   200 while lbd takes new flows\n"
                     .into(),
             ),
         }
     }
 
-    async fn metrics(&self) -> Response<Full<Bytes>> {
+    async fn metrics(&self) -> Response<Lines> {
         let Ok(_page) = self.pages.acquire().await else {
             return unanswered(NoAnswer::Gone);
         };
@@ -201,14 +236,14 @@ impl Scrape {
     }
 
     /// Alive: the daemon's one loop answers.
-    async fn health(&self) -> Response<Full<Bytes>> {
+    async fn health(&self) -> Response<Lines> {
         match ask(&self.asks, ANSWER_TIMEOUT, |reply| Ask::Ready { reply }).await {
             Ok(_) => text(StatusCode::OK, "ok\n".into()),
             Err(no_answer) => unanswered(no_answer),
         }
     }
 
-    async fn readiness(&self) -> Response<Full<Bytes>> {
+    async fn readiness(&self) -> Response<Lines> {
         match ask(&self.asks, ANSWER_TIMEOUT, |reply| Ask::Ready { reply }).await {
             Ok(readiness) if readiness.ready => text(
                 StatusCode::OK,
@@ -223,7 +258,14 @@ impl Scrape {
     }
 }
 
-fn unanswered(no_answer: NoAnswer) -> Response<Full<Bytes>> {
+fn too_many_look() -> String {
+    format!(
+        "{} look at the status page already: close one of them\n",
+        page::LISTENERS
+    )
+}
+
+fn unanswered(no_answer: NoAnswer) -> Response<Lines> {
     let why = match no_answer {
         NoAnswer::Gone => "lbd is stopping\n".into(),
         NoAnswer::Late => format!("lbd did not answer within {ANSWER_TIMEOUT:?}\n"),
@@ -231,8 +273,8 @@ fn unanswered(no_answer: NoAnswer) -> Response<Full<Bytes>> {
     text(StatusCode::SERVICE_UNAVAILABLE, why)
 }
 
-fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+fn text(status: StatusCode, body: String) -> Response<Lines> {
+    let mut response = Response::new(Lines::whole(Bytes::from(body)));
     *response.status_mut() = status;
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, plain);

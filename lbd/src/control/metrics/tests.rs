@@ -1,6 +1,7 @@
 //! The metrics page: what Prometheus reads, and that promtool has nothing to say about it (T60d).
 #![allow(clippy::unwrap_used)]
 
+use super::super::page::Glance;
 use super::super::{Ask, Readiness};
 use super::*;
 use crate::live::proxy::ConnectTimes;
@@ -266,6 +267,10 @@ fn daemon(ready: bool) -> mpsc::Sender<Ask> {
                     let reason = "every real was judged\x1b".into();
                     drop(reply.send(Readiness { ready, reason }));
                 }
+                Ask::Glance { reply } => {
+                    let (status, lately) = (view().status, Vec::new());
+                    drop(reply.send(Glance { status, lately }));
+                }
                 Ask::Request { .. }
                 | Ask::Events { .. }
                 | Ask::Trace { .. }
@@ -311,6 +316,27 @@ async fn pages_are_served() {
         ready.ends_with("ready: every real was judged\\u{1b}\n"),
         "{ready}"
     );
+    for (path, kind, text) in [
+        ("/", "text/html; charset=utf-8", "<main "),
+        (
+            "/page.css",
+            "text/css; charset=utf-8",
+            "prefers-color-scheme: dark",
+        ),
+        ("/page.js", "text/javascript; charset=utf-8", "EventSource"),
+    ] {
+        let answer = get(address, path).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        assert!(
+            answer.contains(&format!("content-type: {kind}\r\n")),
+            "{answer}"
+        );
+        assert!(
+            answer.contains("content-security-policy: default-src 'none'; "),
+            "{answer}"
+        );
+        assert!(answer.contains(text), "{answer}");
+    }
     let other = get(address, "/admin").await;
     assert!(
         other.starts_with("HTTP/1.1 404 ") && other.contains("/metrics"),
@@ -340,6 +366,28 @@ async fn t60d_two_hundred_scrapers_are_all_served() {
     for scraper in scrapers {
         assert!(scraper.await.unwrap().starts_with("HTTP/1.1 200 "));
     }
+}
+
+#[tokio::test]
+async fn who_follows_the_page_takes_no_scrapers_place() {
+    let address = served(daemon(true)).await;
+    let mut followers = Vec::new();
+    for _ in 0..super::super::page::LISTENERS {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = b"GET /events HTTP/1.1\r\nhost: lbd\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut beginning = [0; 15];
+        stream.read_exact(&mut beginning).await.unwrap();
+        assert_eq!(&beginning, b"HTTP/1.1 200 OK");
+        followers.push(stream);
+    }
+    let refused = get(address, "/events").await;
+    assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+    assert!(
+        refused.contains("16 look at the status page already"),
+        "{refused}"
+    );
+    assert!(get(address, "/metrics").await.starts_with("HTTP/1.1 200 "));
 }
 
 #[tokio::test]

@@ -19,6 +19,24 @@ pub fn bytes(n: u64) -> String {
     )
 }
 
+/// So many a second: `0`, `0.4`, `12`, `1,234`, `12.3M`; rates below 10 have a decimal, unless it
+/// would be 0.
+pub fn rate(per_second: f64) -> String {
+    let tenths = (per_second * 10.0).round();
+    if tenths < 100.0 && tenths % 10.0 != 0.0 {
+        return format!("{:.1}", tenths / 10.0);
+    }
+    count(per_second.round() as u64)
+}
+
+/// `0 bit/s`, `999 bit/s`, `1.23 Mbit/s`.
+pub fn bits(per_second: f64) -> String {
+    let units = ["", "k", "M", "G", "T", "P", "E"];
+    let scaled = scaled(per_second.round(), 1000.0, &units);
+    let at = scaled.trim_end_matches(|c: char| c.is_alphabetic()).len();
+    format!("{} {}bit/s", &scaled[..at], &scaled[at..])
+}
+
 /// `12,345`.
 fn grouped(n: u64) -> String {
     if n < 1000 {
@@ -94,6 +112,31 @@ mod tests {
             (9_876_543_210, "9.20 GiB"),
         ] {
             assert_eq!(bytes(n), words, "{n}");
+        }
+    }
+
+    #[test]
+    fn rates_read_well() {
+        for (n, words) in [
+            (0.0, "0"),
+            (0.04, "0"),
+            (0.35, "0.4"),
+            (1.0, "1"),
+            (9.96, "10"),
+            (12.4, "12"),
+            (123_456.0, "123,456"),
+            (12_345_678.0, "12.3M"),
+        ] {
+            assert_eq!(rate(n), words, "{n}");
+        }
+        for (n, words) in [
+            (0.0, "0 bit/s"),
+            (999.0, "999 bit/s"),
+            (1000.0, "1.00 kbit/s"),
+            (12_345_678.0, "12.3 Mbit/s"),
+            (9.99e9, "9.99 Gbit/s"),
+        ] {
+            assert_eq!(bits(n), words, "{n}");
         }
     }
 
