@@ -208,13 +208,24 @@ fn clients_stay_in_when_that_is_wanted_and_a_dead_lbd_leaves_a_bundle() {
         assert_eq!(holds(&parts, HEADER.as_bytes()), None);
 
         stage.lbd.stop(Signal::SIGTERM);
-        let output = bundle(&stage, &["--file", without.to_str().expect("a path")]);
+        let config = stage.lbd.config_path();
+        let (file, config) = (
+            without.to_str().expect("a path"),
+            config.to_str().expect("a path"),
+        );
+        let output = bundle(&stage, &["--file", file, "--config", config]);
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         assert_eq!(output.status.code(), Some(0), "{said}");
         assert!(
             said.contains("missing: status.json: lbd does not answer on"),
             "{said}"
         );
-        assert!(unpack(&without).contains_key("host/nft.txt"));
+        let parts = unpack(&without);
+        assert!(
+            parts.contains_key("host/nft.txt") || said.contains("missing: host/nft.txt"),
+            "{said}"
+        );
+        assert!(text(&parts, "config/lbd.toml").contains("(redacted)"));
+        assert_eq!(holds(&parts, HEADER.as_bytes()), None);
     });
 }

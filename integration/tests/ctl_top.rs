@@ -63,7 +63,7 @@ fn an_operator_sees_drains_weighs_and_enables_from_top() {
         terminal.wait("weight of web/rs2: 5?", SOON);
         terminal.wait("Its share of new flows goes from 33 % to 71 %.", SOON);
         terminal.press(&["y"]);
-        terminal.wait("weight: 1 -> 5", SOON);
+        terminal.wait("weight of web/rs2: 5: ", SOON);
         assert_eq!(stage.lbd.real("web", "rs2")["weight"], 5);
 
         // A server dies; the filter finds it; another size shows it, too.

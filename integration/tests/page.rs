@@ -101,6 +101,7 @@ fn the_page_is_live_and_says_so_when_it_is_not() {
             papers.push(browser.eval("getComputedStyle(document.body).backgroundColor"));
             for width in [360, 800, 1200] {
                 browser.size(width, 800, 1.0);
+                browser.wait(&format!("innerWidth === {width}"), SOON);
                 let wide = browser.eval("document.documentElement.scrollWidth");
                 assert!(
                     wide.as_u64() <= Some(width.into()),

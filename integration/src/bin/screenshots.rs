@@ -122,7 +122,7 @@ fn top(stage: &Stage, directory: &Path) -> anyhow::Result<()> {
     let html = directory.join("top.html");
     std::fs::write(&html, terminal.html())?;
     let mut browser = Browser::start(&stage.switch.lb.handle());
-    browser.size(1000, 620, 1.5);
+    browser.size(1000, 650, 1.5);
     browser.open(&format!("file://{}", html.display()));
     browser.wait("document.readyState === 'complete'", LONG);
     let file = directory.join("top.png");

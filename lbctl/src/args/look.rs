@@ -78,6 +78,9 @@ pub struct BundleArgs {
     /// Write it here; a file that is there already is never overwritten
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
+    /// The configuration, where lbd does not answer and cannot say which it is
+    #[arg(long, value_name = "FILE", default_value = "/etc/lbd/lbd.toml")]
+    pub config: PathBuf,
     /// Leave the addresses of clients in
     #[arg(long)]
     pub with_clients: bool,

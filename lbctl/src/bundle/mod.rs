@@ -16,9 +16,6 @@ use std::time::SystemTime;
 /// Each part ends here; what is cut off is said.
 const MOST_BYTES: usize = 2 << 20;
 
-/// Where the file is when lbd does not say.
-const DEFAULT_CONFIG: &str = "/etc/lbd/lbd.toml";
-
 /// Programs that are asked, and the part their answer becomes. Those of this host alone first: the
 /// addresses in them are its own, and no client's.
 const HOST: &[(&str, &[&str])] = &[
@@ -106,6 +103,8 @@ pub struct Redacted {
 pub struct Wanted {
     /// Where to write it; by default a new name in this directory.
     pub file: Option<PathBuf>,
+    /// The configuration, where lbd does not answer.
+    pub config: PathBuf,
     /// Leave clients' addresses in.
     pub with_clients: bool,
 }
@@ -151,7 +150,7 @@ async fn fill(client: &Client, wanted: &Wanted, archive: &mut Archive) -> Result
     let status: Result<StatusView, Failure> = client.ask(&Request::Status).await;
     let config = match &status {
         Ok(status) => PathBuf::from(&status.config_file),
-        Err(_) => PathBuf::from(DEFAULT_CONFIG),
+        Err(_) => wanted.config.clone(),
     };
     if let Ok(status) = &status {
         bundle.scrub.know_all_of(status);

@@ -11,6 +11,7 @@ use std::time::SystemTime;
 pub async fn run(args: BundleArgs, context: &Context) -> Result<ExitCode, Failure> {
     let wanted = Wanted {
         file: args.file,
+        config: args.config,
         with_clients: args.with_clients,
     };
     let made = bundle::make(&context.client, &wanted, SystemTime::now()).await?;

@@ -57,34 +57,28 @@ impl fmt::Display for Action {
 
 /// What it will do to traffic, as far as what is seen here tells.
 pub fn consequences(service: &ServiceView, real: &RealView, wish: Wish) -> Vec<String> {
-    let flows = match real.flows {
-        0 => "It has no flows".to_owned(),
-        1 => "Its one flow".to_owned(),
-        n => format!("Its {} flows", human::count(n)),
+    let flows = |one: &str, many: &str| match real.flows {
+        0 => "It has no flows.".to_owned(),
+        1 => format!("Its one flow {one}."),
+        n => format!("Its {} flows {many}.", human::count(n)),
     };
     match wish {
-        Wish::Drain => {
-            let fate = match real.flows {
-                0 => ".",
-                _ => " stay until they end, or until drain_timeout.",
-            };
-            vec![
-                "It gets no new flows.".to_owned(),
-                format!("{flows}{fate}"),
-                left(service, real),
-            ]
-        }
-        Wish::Disable => {
-            let fate = match real.flows {
-                0 => ".",
-                _ => " are treated as after its death, at once (on_dead).",
-            };
-            vec![
-                "It gets no new flows.".to_owned(),
-                format!("{flows}{fate}"),
-                left(service, real),
-            ]
-        }
+        Wish::Drain => vec![
+            "It gets no new flows.".to_owned(),
+            flows(
+                "stays until it ends, or until drain_timeout",
+                "stay until they end, or until drain_timeout",
+            ),
+            left(service, real),
+        ],
+        Wish::Disable => vec![
+            "It gets no new flows.".to_owned(),
+            flows(
+                "is treated as after its death, at once (on_dead)",
+                "are treated as after its death, at once (on_dead)",
+            ),
+            left(service, real),
+        ],
         Wish::Enable => vec!["It gets new flows again as soon as its checks pass.".to_owned()],
         Wish::Weight(0) => vec![
             "It gets no new flows; those it has stay.".to_owned(),

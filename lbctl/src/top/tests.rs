@@ -190,7 +190,10 @@ fn what_is_asked_follows_the_picture() {
     let Mode::Confirm { words, .. } = &model.mode else {
         panic!("{:?}", model.mode);
     };
-    assert!(words[1].starts_with("Its one flow stay"), "{words:?}");
+    assert!(
+        words[1].starts_with("Its one flow stays until it ends"),
+        "{words:?}"
+    );
     assert_eq!(words[2], "One other real takes its part.");
     later.services[0].reals.remove(0);
     model.heard(later, Duration::from_secs(10), now());

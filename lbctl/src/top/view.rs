@@ -20,9 +20,6 @@ const MOST_LOGGED: usize = 4;
 /// Below this height the sparklines of all services go, for the table.
 const LOW: u16 = 20;
 
-/// Below this width the less telling columns go.
-const NARROW: u16 = 100;
-
 /// How to draw.
 #[derive(Clone, Copy, Debug)]
 pub struct Look {
@@ -74,10 +71,11 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, table: &mut TableState, look: 
         n => n as u16 + 1,
     };
     let sparks = if area.height < LOW { 0 } else { 4 };
-    let [head, spark, body, warned, logged, foot] = Layout::vertical([
+    let [head, spark, body, told, warned, logged, foot] = Layout::vertical([
         Constraint::Length(2),
         Constraint::Length(sparks),
         Constraint::Min(3),
+        Constraint::Length(1),
         Constraint::Length(height(&warnings)),
         Constraint::Length(height(&log)),
         Constraint::Length(1),
@@ -86,6 +84,7 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, table: &mut TableState, look: 
     frame.render_widget(header(model, look), head);
     totals(frame, spark, model, look);
     self::table(frame, body, model, table, look);
+    frame.render_widget(chosen(model, look), told);
     frame.render_widget(titled("warnings", warnings, look), warned);
     frame.render_widget(titled("done here", log, look), logged);
     frame.render_widget(footer(model, look), foot);
@@ -208,42 +207,43 @@ fn totals(frame: &mut Frame<'_>, area: Rect, model: &Model, look: Look) {
     }
 }
 
+/// A column of the table: from which width of the screen on it is there, and how wide it is.
+struct Column {
+    name: &'static str,
+    from: u16,
+    width: Constraint,
+}
+
+/// In this order; on a narrow screen the less telling ones go.
+fn columns(rows: &[Row<'_>], screen: u16) -> Vec<Column> {
+    let longest = rows.iter().map(|row| address(row).chars().count()).max();
+    let address = longest.unwrap_or_default().clamp(15, 30) as u16;
+    let column = |name, from, width| Column { name, from, width };
+    let all = [
+        column("STATE", 0, Constraint::Length(12)),
+        column("SERVICE / REAL", 0, Constraint::Min(14)),
+        column("ADDRESS", 78, Constraint::Length(address)),
+        column("WEIGHT", 90, Constraint::Length(6)),
+        column("FLOWS", 0, Constraint::Length(7)),
+        column("NEW/s", 0, Constraint::Length(6)),
+        column("PACKETS/s", 135, Constraint::Length(9)),
+        column("FROM CLIENTS", 0, Constraint::Length(12)),
+        column("TREND", 115, Constraint::Length(10)),
+        column("WHY", 100, Constraint::Fill(2)),
+    ];
+    all.into_iter().filter(|c| c.from <= screen).collect()
+}
+
 fn table(frame: &mut Frame<'_>, area: Rect, model: &Model, state: &mut TableState, look: Look) {
     let rows = model.rows();
     state.select(model.cursor(&rows));
-    let wide = area.width >= NARROW;
-    let mut names = vec![
-        "STATE",
-        "SERVICE / REAL",
-        "ADDRESS",
-        "WEIGHT",
-        "FLOWS",
-        "NEW/s",
-    ];
-    let mut widths = vec![
-        Constraint::Length(12),
-        Constraint::Min(14),
-        Constraint::Length(if wide { 22 } else { 16 }),
-        Constraint::Length(7),
-        Constraint::Length(9),
-        Constraint::Length(7),
-    ];
-    if wide {
-        names.push("PACKETS/s");
-        widths.push(Constraint::Length(9));
-    }
-    names.extend(["FROM CLIENTS", "TREND"]);
-    widths.extend([Constraint::Length(12), Constraint::Length(10)]);
-    if wide {
-        names.push("WHY");
-        widths.push(Constraint::Fill(2));
-    }
-    let lines = rows.iter().map(|row| line(row, model, wide, look));
-    let header = TableRow::new(names.iter().map(|name| match is_number(name) {
-        true => Cell::from(Text::from(*name).alignment(Alignment::Right)),
-        false => Cell::from(*name),
+    let columns = columns(&rows, area.width);
+    let lines = rows.iter().map(|row| line(row, &columns, model, look));
+    let header = TableRow::new(columns.iter().map(|column| match is_number(column.name) {
+        true => Cell::from(Text::from(column.name).alignment(Alignment::Right)),
+        false => Cell::from(column.name),
     }));
-    let table = Table::new(lines, widths)
+    let table = Table::new(lines, columns.iter().map(|column| column.width))
         .header(header.style(look.quiet()))
         .column_spacing(1)
         .row_highlight_style(Modifier::REVERSED);
@@ -258,6 +258,37 @@ fn table(frame: &mut Frame<'_>, area: Rect, model: &Model, state: &mut TableStat
     }
 }
 
+/// The chosen line in words: why it is as it is, also where there is no room for a column.
+fn chosen<'a>(model: &'a Model, look: Look) -> Line<'a> {
+    let rows = model.rows();
+    let Some(at) = model.cursor(&rows) else {
+        return Line::default();
+    };
+    let Row { service, real } = rows[at];
+    match real {
+        Some(real) => {
+            let (mark, style) = real_look(real.state, look);
+            let since = human::ago(real.since.0, look.now);
+            vec![
+                Span::styled(
+                    format!("{mark} {}/{}", safe(&service.name), safe(&real.name)),
+                    style,
+                ),
+                format!(" is {} for {since}: {}", real.state, safe(&real.reason)).into(),
+            ]
+            .into()
+        }
+        None => {
+            let (mark, style) = service_look(service.state, look);
+            vec![
+                Span::styled(format!("{mark} {}", safe(&service.name)), style),
+                format!(" is {}: {}", service.state, safe(&service.state_reason)).into(),
+            ]
+            .into()
+        }
+    }
+}
+
 fn is_number(column: &str) -> bool {
     !matches!(
         column,
@@ -265,60 +296,61 @@ fn is_number(column: &str) -> bool {
     )
 }
 
-fn line<'a>(row: &Row<'a>, model: &Model, wide: bool, look: Look) -> TableRow<'a> {
-    let service = row.service;
+fn line<'a>(row: &Row<'a>, columns: &[Column], model: &Model, look: Look) -> TableRow<'a> {
     let rate = row.rate(&model.rates);
-    let trend = model.trends.get(&row.key());
     let right = |text: String| Cell::from(Text::from(text).alignment(Alignment::Right));
-    let (state, name, address, weight, flows, why) = match row.real {
+    let cell = |column: &Column| match column.name {
+        "STATE" => state(row, look).into(),
+        "SERVICE / REAL" => name(row).into(),
+        "ADDRESS" => address(row).into(),
+        "WEIGHT" => right(row.real.map_or_else(String::new, weight)),
+        "FLOWS" => right(human::count(
+            row.real.map_or(row.service.flows, |r| r.flows),
+        )),
+        "NEW/s" => right(or_dash(rate, |r| Some(human::rate(r.new_flows)))),
+        "PACKETS/s" => right(or_dash(rate, |r| r.packets.map(human::rate))),
+        "FROM CLIENTS" => right(or_dash(rate, |r| Some(human::bits(r.bits)))),
+        "TREND" => {
+            let trend = model.trends.get(&row.key());
+            let bars = trend.map_or_else(String::new, |t| t.bars(10));
+            Span::styled(bars, look.leaving()).into()
+        }
+        _ => Cell::from(safe(match row.real {
+            Some(real) => &real.reason,
+            None => &row.service.state_reason,
+        })),
+    };
+    TableRow::new(columns.iter().map(cell))
+}
+
+fn state<'a>(row: &Row<'_>, look: Look) -> Span<'a> {
+    match row.real {
         None => {
-            let (mark, style) = service_look(service.state, look);
-            let first = service.endpoints.first();
-            let address = first.map_or(String::new(), |e| format!("{e}/{}", service.protocol));
-            let more = service.endpoints.len().saturating_sub(1);
-            let address = match more {
-                0 => address,
-                n => format!("{address} +{n}"),
-            };
-            (
-                Span::styled(format!("{mark} {}", service.state), style),
-                Span::styled(safe(&service.name), Modifier::BOLD),
-                address,
-                service.scheduler.to_string(),
-                service.flows,
-                safe(&service.state_reason),
-            )
+            let (mark, style) = service_look(row.service.state, look);
+            Span::styled(format!("{mark} {}", row.service.state), style)
         }
         Some(real) => {
             let (mark, style) = real_look(real.state, look);
-            (
-                Span::styled(format!("  {mark} {}", real.state), style),
-                format!("  {}", real_name(real)).into(),
-                place(real),
-                weight(real),
-                real.flows,
-                safe(&real.reason),
-            )
+            Span::styled(format!("  {mark} {}", real.state), style)
         }
-    };
-    let mut cells = vec![
-        Cell::from(state),
-        Cell::from(name),
-        Cell::from(address),
-        right(weight),
-        right(human::count(flows)),
-        right(or_dash(rate, |r| Some(human::rate(r.new_flows)))),
-    ];
-    if wide {
-        cells.push(right(or_dash(rate, |r| r.packets.map(human::rate))));
     }
-    cells.push(right(or_dash(rate, |r| Some(human::bits(r.bits)))));
-    let bars = trend.map_or(String::new(), |t| t.bars(10));
-    cells.push(Cell::from(Span::styled(bars, look.leaving())));
-    if wide {
-        cells.push(Cell::from(why));
+}
+
+fn name<'a>(row: &Row<'_>) -> Span<'a> {
+    match row.real {
+        None => Span::styled(safe(&row.service.name), Modifier::BOLD),
+        Some(real) => Span::raw(format!("  {}", real_name(real))),
     }
-    TableRow::new(cells)
+}
+
+fn address(row: &Row<'_>) -> String {
+    let service = row.service;
+    match (row.real, service.endpoints.as_slice()) {
+        (Some(real), _) => place(real),
+        (None, []) => String::new(),
+        (None, [only]) => format!("{only}/{}", service.protocol),
+        (None, [first, more @ ..]) => format!("{first}/{} +{}", service.protocol, more.len()),
+    }
 }
 
 fn or_dash(rate: Option<Rate>, of: impl Fn(Rate) -> Option<String>) -> String {

@@ -115,7 +115,7 @@ fn thousands_of_reals_are_bounded_and_trouble_comes_first() {
         .collect();
     glance.status.services[1].reals[4999].state = RealState::Down;
     let main = main(&glance);
-    assert_eq!(main.matches("<tr role=\"row\" class=\"r-").count(), 1000);
+    assert_eq!(main.matches("class=\"r-").count(), 1000);
     assert!(main.contains("4,003 more real servers are not shown"));
     assert!(main.contains(">rs4999<"), "the one that is down is shown");
     assert!(main.len() < 1024 * 1024, "{} bytes", main.len());
