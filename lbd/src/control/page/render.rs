@@ -59,17 +59,17 @@ pub fn main(glance: &Glance, rates: &Rates) -> String {
             }
             (totals(status, rates.total()))
             (warnings(status))
-            section aria-labelledby="services" {
+            section data-key="services" aria-labelledby="services" {
                 h2 #services { "Services" }
                 (services(status, rates))
             }
-            section aria-labelledby="changes" {
+            section data-key="changes" aria-labelledby="changes" {
                 h2 #changes { "What changed last" }
                 ol.changes aria-live="polite" aria-relevant="additions" {
                     @for event in lately.iter().rev() { (change(event, status)) }
                 }
             }
-            section aria-labelledby="lbd" {
+            section data-key="lbd" aria-labelledby="lbd" {
                 h2 #lbd { "This lbd" }
                 (facts(status))
             }
@@ -94,11 +94,11 @@ impl Verdict {
             None => ("disabled", "–", "idle"),
         };
         let all = status.services.len();
-        let troubled: Vec<&str> = status
+        let troubled: Vec<_> = status
             .services
             .iter()
             .filter(|s| s.state != ServiceState::Up)
-            .map(|s| s.name.as_str())
+            .map(|s| printable(&s.name))
             .collect();
         let words = match (all, troubled.as_slice()) {
             (0, _) => "No service is configured: lbctl service add, or the file".to_owned(),
@@ -209,7 +209,7 @@ fn warnings(status: &StatusView) -> Markup {
     }
     html! {
         @if !grave.is_empty() || !status.warnings.is_empty() {
-            section aria-labelledby="warnings" {
+            section data-key="warnings" aria-labelledby="warnings" {
                 h2 #warnings { "Warnings" }
                 ul.warnings {
                     @for words in &grave { li.grave { (told(words, &ours)) } }
@@ -251,7 +251,7 @@ fn service(service: &ServiceView, shown: usize, status: &StatusView, rates: &Rat
         reals.sort_by_key(|real| real.state.serves());
     }
     html! {
-        details open[open] data-open=(open) data-key=(service.name) {
+        details open[open] data-open=(open) data-key=(printable(&service.name)) {
             summary {
                 (state(service.state.word(), service_mark(service.state), service.state.word()))
                 span.what {
@@ -313,7 +313,7 @@ fn real(service: &ServiceView, real: &RealView, rates: &Rates) -> Markup {
     };
     let word = real.state.word();
     html! {
-        tr role="row" class={ "r-" (word) } data-key={ (place) "/" (real.name) } {
+        tr role="row" class={ "r-" (word) } data-key={ (place) "/" (printable(&real.name)) } {
             td role="cell" { (state(word, real_mark(real.state), word)) }
             td role="cell" {
                 (printable(&real.name))
