@@ -15,7 +15,7 @@ pub fn made(bundle: &Bundle, page: &mut Page) {
             cut.into(),
         ]
     });
-    page.table(&columns, rows.collect());
+    page.table(&columns, rows);
     if !bundle.missing.is_empty() {
         page.gap();
         for missing in &bundle.missing {
