@@ -3,7 +3,7 @@
 use super::page::{Field, Tone};
 use super::{Look, human};
 use lbcore::api::{RealState, RealView, ServiceState, ServiceView, VipState};
-use lbcore::config::{Admin, Announce, Mode};
+use lbcore::config::{Admin, Announce};
 use lbcore::vip::Hold;
 use std::net::{IpAddr, SocketAddr};
 
@@ -121,14 +121,6 @@ pub fn admin(admin: Admin) -> &'static str {
 /// `1 service`, `2 services`.
 pub fn several(n: usize, one: &str) -> String {
     format!("{n} {one}{}", if n == 1 { "" } else { "s" })
-}
-
-/// The mode, as the configuration spells it.
-pub fn mode(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Dr => "dr",
-        Mode::Tproxy => "tproxy",
-    }
 }
 
 /// What was said of a VIP by command.
