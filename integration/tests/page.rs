@@ -138,7 +138,7 @@ fn figures(browser: &mut Browser) {
     let bytes = "performance.getEntriesByType('resource').concat(performance.getEntriesByType('navigation'))\
                  .reduce((sum, e) => sum + (e.decodedBodySize || 0), 0)";
     let bytes = browser.eval(bytes).as_u64().expect("a number");
-    integration::figure("page.bytes", &format!("{bytes}"));
+    integration::figure("page.bytes", bytes);
 }
 
 #[test]

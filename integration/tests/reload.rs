@@ -220,6 +220,11 @@ fn t24_bad_files_are_refused_whole() {
             );
             let said = answer.stderr();
             assert!(said.contains("lbd.toml:"), "{what}: no place: {said}");
+            let path = lbd.config_path();
+            let answer = lbd.ctl(&["config", "apply", path.to_str().expect("a path")]);
+            assert_eq!(answer.code(), 78, "{what}: {}", answer.stderr());
+            let said = answer.stderr();
+            assert!(said.contains("lbd.toml:"), "{what}: no place: {said}");
         }
         let sent = load.stop();
         assert_eq!(tally.settled(), sent, "nothing was lost meanwhile");

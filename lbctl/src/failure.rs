@@ -59,6 +59,9 @@ pub enum Failure {
         /// What it is now.
         admin: &'static str,
     },
+    /// A change that names no key.
+    #[error("nothing to change: name a key, such as --weight 2, or --unset KEY")]
+    NothingToChange,
     /// A file that cannot be read.
     #[error("cannot read {}: {source}", file.display())]
     Unreadable {
@@ -92,14 +95,6 @@ pub enum Failure {
     /// Nothing can be replayed.
     #[error("{0}")]
     Replay(String),
-    /// A file that cannot be written.
-    #[error("cannot write {}: {source}", file.display())]
-    Unwritable {
-        /// Which file.
-        file: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
     /// Nothing was imported.
     #[error("{reason}; nothing was imported")]
     NotImported {
@@ -134,13 +129,13 @@ impl Failure {
                 6
             }
             Failure::Unreachable { .. } | Failure::BadAnswer { .. } | Failure::StreamEnded => 5,
+            Failure::NothingToChange => 2,
             Failure::StillRunning { .. } => 7,
             Failure::DrainEnded { .. } | Failure::MaintenanceEnded | Failure::Exists { .. } => 4,
             Failure::Unreadable { .. }
             | Failure::Unwritable { .. }
             | Failure::Capture { .. }
             | Failure::Replay(_)
-            | Failure::Unwritable { .. }
             | Failure::NotImported { .. }
             | Failure::NoService
             | Failure::NoKey { .. }
@@ -175,6 +170,7 @@ impl Failure {
                 ..
             } => Some("what stands before that was replayed; copy or capture it again".into()),
             Failure::NotImported { hint, .. } => Some((*hint).into()),
+            Failure::NothingToChange => Some("--help lists the keys".into()),
             Failure::Exists { .. } => Some("give it another name: --file FILE".into()),
             Failure::NoService => Some("what stands above says why; see also: --help".into()),
             Failure::BadAnswer { .. } => {

@@ -71,6 +71,11 @@ impl Context {
         Ok(ExitCode::SUCCESS)
     }
 
+    /// Whether programs read the answer.
+    pub fn is_json(&self) -> bool {
+        self.format == Format::Json
+    }
+
     /// Whether `--watch` was given.
     pub fn watches(&self) -> bool {
         self.watch.is_some()

@@ -135,8 +135,12 @@ fn obedient() -> FakeLbd {
                 generation: 43,
                 changes: vec!["web: real rs4 added".into()],
                 warnings: vec![],
+                plan: None,
                 dry_run: *dry_run,
             }),
+            Request::Config(_) => {
+                return Err(ApiError::new(ErrorCode::Conflict, "not today"));
+            }
         })
     })
 }
@@ -442,11 +446,100 @@ fn changes_are_asked_as_typed() {
 #[test]
 fn what_changed_is_data_and_warnings_are_words() {
     let output = obedient().lbctl("real drain web rs1").assert().success();
-    assert_eq!(text(&output.get_output().stdout), "as you wish\n");
+    assert_eq!(
+        text(&output.get_output().stdout),
+        "as you wish\nin force: revision 0, generation 42\n"
+    );
     assert_eq!(
         text(&output.get_output().stderr),
         "warning: only one real is left\n"
     );
+}
+
+#[test]
+fn services_and_reals_are_asked_as_typed() {
+    let keys = |value: Value| value.as_object().unwrap().clone();
+    let how = How::default();
+    let web = || "web".into();
+    for (line, wanted) in [
+        (
+            "service add web [2001:db8::10]:443/tcp --mode dr --scheduler wrr --passive \
+             --check type=http,port=80,path=/healthz --check tcp --real 2001:db8::21,weight=2 \
+             --labels team=a --runtime",
+            Request::AddService {
+                keys: keys(serde_json::json!({
+                    "name": "web", "vip": "2001:db8::10", "port": 443, "protocol": "tcp",
+                    "mode": "dr", "scheduler": "wrr", "passive": true,
+                    "check": [
+                        {"type": "http", "port": 80, "path": "/healthz"}, {"type": "tcp"},
+                    ],
+                    "real": [{"address": "2001:db8::21", "weight": 2}],
+                    "labels": {"team": "a"},
+                })),
+                how: How {
+                    runtime: true,
+                    ..how
+                },
+            },
+        ),
+        (
+            "service set web --port 80,443 --proxy-retries 3 --unset proxy.source --unset check \
+             --force",
+            Request::SetService {
+                service: web(),
+                keys: keys(serde_json::json!({
+                    "port": [80, 443], "check": null, "proxy": {"retries": 3, "source": null},
+                })),
+                how: How { force: true, ..how },
+            },
+        ),
+        (
+            "service remove web --now --dry-run",
+            Request::RemoveService {
+                service: web(),
+                how: How {
+                    now: true,
+                    dry_run: true,
+                    ..how
+                },
+            },
+        ),
+        (
+            "real add web 192.0.2.23:8443 --name rs3 --backup --mac 02:00:00:00:00:23",
+            Request::AddReal {
+                service: web(),
+                keys: keys(serde_json::json!({
+                    "address": "192.0.2.23", "port": 8443, "name": "rs3", "backup": true,
+                    "mac": "02:00:00:00:00:23",
+                })),
+                how,
+            },
+        ),
+        (
+            "real set web rs3 --weight=-1 --backup=false --unset mac",
+            Request::SetReal {
+                service: web(),
+                real: "rs3".into(),
+                keys: keys(serde_json::json!({"weight": -1, "backup": false, "mac": null})),
+                how,
+            },
+        ),
+        (
+            "real remove web rs3",
+            Request::RemoveReal {
+                service: web(),
+                real: "rs3".into(),
+                how,
+            },
+        ),
+    ] {
+        let lbd = obedient();
+        lbd.lbctl(line).assert().success();
+        assert_eq!(lbd.heard(), [wanted], "{line}");
+    }
+    let output = obedient().lbctl("service set web").assert().code(2);
+    let said = text(&output.get_output().stderr);
+    assert!(said.contains("nothing to change"), "{said}");
 }
 
 #[test]

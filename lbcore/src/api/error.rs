@@ -1,5 +1,6 @@
 //! How a request fails, and what that means over HTTP and as an exit code.
 
+use crate::config::EditError;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -133,6 +134,37 @@ impl ApiError {
             "name one, or say ADDRESS:PORT; {}",
             known_names("they are", known)
         ))
+    }
+}
+
+impl From<EditError> for ApiError {
+    fn from(error: EditError) -> Self {
+        let message = format!("{error}; nothing was changed");
+        let is = |code| ApiError::new(code, message.clone());
+        match &error {
+            EditError::NoSuchService { .. } => {
+                is(ErrorCode::NotFound).hint("lbctl service list shows them all")
+            }
+            EditError::NoSuchReal { service, .. } => {
+                is(ErrorCode::NotFound).hint(format!("lbctl real list {service} shows them all"))
+            }
+            EditError::ServiceExists { service } => {
+                is(ErrorCode::Conflict).hint(format!("to change it: lbctl service set {service}"))
+            }
+            EditError::RealExists { service, .. } => {
+                is(ErrorCode::Conflict).hint(format!("to change it: lbctl real set {service}"))
+            }
+            EditError::Value { .. } => is(ErrorCode::BadRequest),
+            EditError::NotToml { path } => is(ErrorCode::BadConfig).hint(format!(
+                "lbctl config check {} shows what is wrong",
+                path.display()
+            )),
+            EditError::Unwritable { .. } => is(ErrorCode::Conflict)
+                .hint("write it into the file by hand, then: lbctl reload; or add --runtime"),
+            EditError::Bad { sources, faults } => {
+                is(ErrorCode::BadRequest).detail(sources.render(faults, false).trim_end())
+            }
+        }
     }
 }
 

@@ -78,10 +78,27 @@ pub enum Happening {
     Change {
         /// The user id that asked.
         uid: u32,
+        /// What that user is called here.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user: Option<String>,
         /// The process that asked.
         pid: i32,
         /// What is different: `"web/rs1: admin: enabled -> drain"`.
         change: String,
+    },
+    /// A configuration that was applied was not confirmed in time.
+    RolledBack {
+        /// Its number.
+        revision: u64,
+        /// The one that is in force again.
+        to: u64,
+        /// Why.
+        reason: String,
+    },
+    /// What could not be written into the configuration file is there now.
+    Saved {
+        /// Its number.
+        revision: u64,
     },
     /// Somebody removed a rule of ours from the host; it was put back.
     Restored {
@@ -94,8 +111,16 @@ pub enum Happening {
 }
 
 /// Every kind of event, as [`Happening::kind`] says it.
-pub const EVENT_KINDS: [&str; 7] = [
-    "start", "real", "service", "vip", "reload", "change", "restored",
+pub const EVENT_KINDS: [&str; 9] = [
+    "start",
+    "real",
+    "service",
+    "vip",
+    "reload",
+    "change",
+    "rolled_back",
+    "saved",
+    "restored",
 ];
 
 impl Happening {
@@ -108,6 +133,8 @@ impl Happening {
             Happening::Vip { .. } => "vip",
             Happening::Reload { .. } => "reload",
             Happening::Change { .. } => "change",
+            Happening::RolledBack { .. } => "rolled_back",
+            Happening::Saved { .. } => "saved",
             Happening::Restored { .. } => "restored",
             Happening::Unknown => "unknown",
         }
@@ -212,8 +239,30 @@ impl fmt::Display for Happening {
                 };
                 write!(f, "reload by {by} {how}, revision {revision}: {reason}")
             }
-            Happening::Change { uid, pid, change } => {
-                write!(f, "change by uid {uid} (pid {pid}): {change}")
+            Happening::Change {
+                uid,
+                user,
+                pid,
+                change,
+            } => {
+                let user = user
+                    .as_ref()
+                    .map_or(String::new(), |user| format!(" {user}"));
+                write!(f, "change by uid {uid}{user} (pid {pid}): {change}")
+            }
+            Happening::RolledBack {
+                revision,
+                to,
+                reason,
+            } => write!(
+                f,
+                "revision {revision} rolled back, revision {to} is in force again: {reason}"
+            ),
+            Happening::Saved { revision } => {
+                write!(
+                    f,
+                    "revision {revision} is saved in the configuration file now"
+                )
             }
             Happening::Restored { kind } => {
                 write!(f, "host {kind} of lbd removed by somebody, put back")
@@ -259,16 +308,19 @@ mod tests {
     fn an_event_is_told_by_its_kind_its_service_and_its_real() {
         let change = Happening::Change {
             uid: 0,
+            user: None,
             pid: 1,
             change: "web/rs1: admin: enabled -> drain".into(),
         };
         let vip = Happening::Change {
             uid: 0,
+            user: None,
             pid: 1,
             change: "vip 192.0.2.10: take".into(),
         };
         let scheduler = Happening::Change {
             uid: 0,
+            user: None,
             pid: 1,
             change: "web: scheduler: rr -> sh".into(),
         };

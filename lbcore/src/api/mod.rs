@@ -3,6 +3,7 @@
 //! misread the other.
 
 mod check_now;
+mod configure;
 mod doctor;
 mod error;
 mod event;
@@ -13,6 +14,7 @@ mod node;
 mod rate;
 mod request;
 mod response;
+mod revision;
 pub mod route;
 mod text;
 mod timestamp;
@@ -22,6 +24,7 @@ mod view;
 pub use crate::net::Prefix;
 pub use crate::service::{Fate, Plan, RealPlan, RealPlanChange, ServicePlan, ServicePlanChange};
 pub use check_now::{CheckNowResult, CheckNowView};
+pub use configure::{ConfigRequest, Draft};
 pub use doctor::{CheckDone, Checked, Code, DoctorView, FindingView, Severity};
 pub use error::{ApiError, ErrorBody, ErrorCode};
 pub use event::{EVENT_KINDS, EventView, Happening, StateChange, TransitionView};
@@ -36,6 +39,9 @@ pub use request::{FLOW_STATES, FlowFilter, How, MAX_FLOWS_LISTED, Request, VipVe
 pub use response::{
     ChangeView, ClearedView, Envelope, FlowsView, KeyView, LogView, RealsView, ReloadView,
     Response, SavedState, SavedView, ServicesView, VipsView,
+};
+pub use revision::{
+    ConfigDiffView, ConfigView, HistoryView, RevisionResult, RevisionView, UnconfirmedView,
 };
 pub use text::{is_printable, printable, printable_json};
 pub use timestamp::Timestamp;

@@ -1,6 +1,6 @@
 //! Everything that can be asked of lbd over the control socket.
 
-use super::{PacketKind, Prefix, RealRef, ServiceRef, TraceAsk};
+use super::{ConfigRequest, PacketKind, Prefix, RealRef, ServiceRef, TraceAsk};
 use crate::config::Keys;
 use crate::net::Protocol;
 use serde_json::Value;
@@ -205,6 +205,8 @@ pub enum Request {
         /// Dial reals as if from this client; `None`: from the one seen last.
         client: Option<IpAddr>,
     },
+    /// About whole configurations.
+    Config(ConfigRequest),
     /// Read the configuration file again.
     Reload {
         /// Also if it removes more than half of everything.
@@ -215,17 +217,19 @@ pub enum Request {
 }
 
 impl Request {
-    /// Whether this changes anything, or sends packets in the name of whomever the peer likes: then
-    /// it needs to be an administrator.
+    /// Whether this changes anything, sends packets in the name of whomever the peer likes, or tells
+    /// secrets: then it needs to be an administrator.
     pub fn changes(&self) -> bool {
         match self {
-            Request::AddService { how, .. }
-            | Request::SetService { how, .. }
-            | Request::RemoveService { how, .. }
-            | Request::AddReal { how, .. }
-            | Request::SetReal { how, .. }
-            | Request::RemoveReal { how, .. }
-            | Request::SetNode { how, .. } => !how.dry_run,
+            // A trial, too, since it shows lines of the file.
+            Request::AddService { .. }
+            | Request::SetService { .. }
+            | Request::RemoveService { .. }
+            | Request::AddReal { .. }
+            | Request::SetReal { .. }
+            | Request::RemoveReal { .. }
+            | Request::SetNode { .. } => true,
+            Request::Config(_) => true,
             Request::Vip { dry_run, .. }
             | Request::ClearFlows { dry_run, .. }
             | Request::CheckNow { dry_run, .. }
@@ -328,6 +332,7 @@ impl Request {
             Request::Doctor {
                 client: Some(client),
             } => format!("doctor as {client}"),
+            Request::Config(request) => request.to_string(),
             Request::Reload { force, dry_run } => {
                 let force = if *force { " force" } else { "" };
                 let dry_run = if *dry_run { " dry-run" } else { "" };

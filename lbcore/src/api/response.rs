@@ -1,8 +1,9 @@
 //! Everything lbd answers.
 
 use super::{
-    API_VERSION, DoctorView, ExplainView, FlowView, MaintenanceView, NodeView, NodesView, Plan,
-    RealView, ServiceView, StatusView, Timestamp, VipView,
+    API_VERSION, ConfigDiffView, ConfigView, DoctorView, ExplainView, FlowView, HistoryView,
+    MaintenanceView, NodeView, NodesView, Plan, RealView, ServiceView, StatusView, Timestamp,
+    UnconfirmedView, VipView,
 };
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +21,7 @@ pub enum Response {
     Reals(RealsView),
     /// To `Real`.
     Real(Box<RealView>),
-    /// To everything that changes services and reals.
+    /// To everything that changes services, reals or the whole configuration.
     Changed(Box<ChangeView>),
     /// To `Vips`.
     Vips(VipsView),
@@ -44,6 +45,12 @@ pub enum Response {
     Explain(Box<ExplainView>),
     /// To `Doctor`.
     Doctor(Box<DoctorView>),
+    /// To `Config`'s `Show`.
+    Config(ConfigView),
+    /// To `Config`'s `History`.
+    History(HistoryView),
+    /// To `Config`'s `Diff`.
+    ConfigDiff(Box<ConfigDiffView>),
     /// To `Reload`.
     Reload(ReloadView),
 }
@@ -86,6 +93,9 @@ pub struct ChangeView {
     pub warnings: Vec<String>,
     /// Nothing was changed: this is what would be.
     pub dry_run: bool,
+    /// It waits to be confirmed; rolled back at the deadline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unconfirmed: Option<UnconfirmedView>,
     /// The real as it is now, where a single one was meant and is still there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub real: Option<Box<RealView>>,
@@ -114,6 +124,8 @@ pub enum SavedState {
     Yes,
     /// It was to stay as it is: this is drift, until the file changes the same key.
     Runtime,
+    /// It will have, once it is confirmed.
+    Unconfirmed,
     /// It could not be written: this is drift.
     No,
 }
@@ -194,6 +206,9 @@ pub struct ReloadView {
     pub changes: Vec<String>,
     /// What the operator should know.
     pub warnings: Vec<String>,
+    /// What it would do to traffic; with `dry_run` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Plan>,
     /// Nothing was changed: this is what would be.
     pub dry_run: bool,
 }

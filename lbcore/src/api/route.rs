@@ -1,6 +1,7 @@
 //! How a request travels over HTTP/1.1: the one place that knows methods, paths and bodies, used
 //! by lbctl to build a call and by lbd to read one.
 
+mod configure;
 mod percent;
 mod query;
 
@@ -9,6 +10,7 @@ use super::{
 };
 use crate::config::{Admin, Keys};
 use crate::net::Protocol;
+pub use configure::carries_configuration;
 use query::{
     clear_query, doctor_query, dry_run_query, flow_query, how_query, read_clear_query,
     read_doctor_query, read_dry_run_query, read_events_query, read_flow_query, read_how_query,
@@ -37,7 +39,8 @@ pub const PATHS: &str = "GET /v1/status, GET|POST /v1/services, \
     GET|PATCH /v1/nodes/{address}, GET /v1/vips, \
     POST /v1/vips[/{vip}]/take|release|auto, GET|DELETE /v1/flows, GET|POST /v1/maintenance, \
     GET|POST /v1/log, GET /v1/key, GET /v1/events[?follow], GET /v1/doctor, POST /v1/explain, \
-    POST /v1/trace, POST /v1/reload";
+    POST /v1/trace, GET /v1/config[?revision], GET /v1/config/history, GET|POST /v1/config/diff, \
+    POST /v1/config/apply|confirm|undo, POST /v1/reload";
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -188,6 +191,7 @@ impl Call {
                 with_body("POST", "/v1/explain".into(), &body)
             }
             Request::Trace { ask } => with_body("POST", "/v1/trace".into(), ask),
+            Request::Config(request) => configure::call(request),
             &Request::Reload { force, dry_run } => {
                 with_body("POST", "/v1/reload".into(), &ReloadBody { force, dry_run })
             }
@@ -370,6 +374,9 @@ impl Call {
                 ask.check().map_err(bad_request)?;
                 Ok(Request::Trace { ask })
             }
+            (["config", rest @ ..], _) => configure::read(rest, method, query, body)
+                .unwrap_or_else(|| Err(no_such_path(path)))
+                .map(Request::Config),
             (["reload"], "POST") => {
                 let ReloadBody { force, dry_run } = if body.is_empty() {
                     ReloadBody::default()

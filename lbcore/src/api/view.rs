@@ -1,7 +1,7 @@
 //! The state of lbd as people and scripts see it. These keys are a contract: a key may be added,
 //! none is renamed or taken away.
 
-use super::{InMaintenance, Timestamp, TransitionView};
+use super::{InMaintenance, Timestamp, TransitionView, UnconfirmedView};
 use crate::config::{Admin, Announce, Mode};
 use crate::net::{Prefix, Protocol};
 use crate::sched;
@@ -38,6 +38,9 @@ pub struct StatusView {
     pub last_reload: Option<LastReload>,
     /// The file was bad at start: the last good configuration runs.
     pub last_good_in_use: bool,
+    /// A configuration that waits to be confirmed; rolled back at the deadline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unconfirmed: Option<UnconfirmedView>,
     /// What runs differently from the file, because an operator changed it at run time.
     pub drift: Vec<DriftView>,
     /// Which engine moves frames, on which interface, and why this one.

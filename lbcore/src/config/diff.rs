@@ -52,8 +52,10 @@ pub enum Change {
     },
     /// Another value of a key.
     Key {
-        /// The keys that lead there, `service[web].real[rs1].weight`.
-        path: String,
+        /// Whose: `lbd`, `network`, `web`, `web check 1`, `web/rs1`.
+        section: String,
+        /// Which, `proxy.retries`.
+        key: String,
         /// The old value.
         from: String,
         /// The new value.
@@ -84,7 +86,32 @@ impl fmt::Display for Change {
             } => {
                 write!(f, "service {service}: real {real} ({address}) removed")
             }
-            Change::Key { path, from, to } => write!(f, "{path}: {from} -> {to}"),
+            Change::Key {
+                section,
+                key,
+                from,
+                to,
+            } => write!(f, "{section}: {key}: {from} -> {to}"),
+        }
+    }
+}
+
+impl Change {
+    /// The same as something that runs otherwise than the file says, where this is the change from
+    /// the file to what runs: what it is, what the file says, what runs.
+    pub fn as_drift(&self) -> (String, String, String) {
+        let (no, yes) = ("not there".to_owned(), "there".to_owned());
+        match self {
+            Change::ServiceAdded { service, .. } => (service.clone(), no, yes),
+            Change::ServiceRemoved { service, .. } => (service.clone(), yes, no),
+            Change::RealAdded { service, real, .. } => (format!("{service}/{real}"), no, yes),
+            Change::RealRemoved { service, real, .. } => (format!("{service}/{real}"), yes, no),
+            Change::Key {
+                section,
+                key,
+                from,
+                to,
+            } => (format!("{section} {key}"), from.clone(), to.clone()),
         }
     }
 }
@@ -112,11 +139,12 @@ impl Diff {
         (services > 0 && services == self.services_before) || reals * 2 > self.reals_before
     }
 
-    fn keys(&mut self, path: &str, old: Keys, new: Keys) {
+    fn keys(&mut self, section: &str, old: Keys, new: Keys) {
         for ((key, from), (_, to)) in old.into_iter().zip(new) {
             if from != to {
                 self.changes.push(Change::Key {
-                    path: format!("{path}.{key}"),
+                    section: section.to_owned(),
+                    key: key.to_owned(),
                     from,
                     to,
                 });
@@ -162,18 +190,18 @@ pub fn diff(old: &Config, new: &Config) -> Diff {
 }
 
 fn one_service(diff: &mut Diff, old: &Service, new: &Service) {
-    let path = format!("service[{}]", new.name);
-    diff.keys(&path, service(old), service(new));
+    let name = new.name.as_str();
+    diff.keys(name, service(old), service(new));
 
     let checks = |service: &Service| format!("{}", service.checks.len());
     diff.keys(
-        &path,
+        name,
         vec![("checks", checks(old))],
         vec![("checks", checks(new))],
     );
     for (index, (old, new)) in old.checks.iter().zip(&new.checks).enumerate() {
         diff.keys(
-            &format!("{path}.check[#{}]", index + 1),
+            &format!("{name} check {}", index + 1),
             check(old),
             check(new),
         );
@@ -189,11 +217,7 @@ fn one_service(diff: &mut Diff, old: &Service, new: &Service) {
     let (before, after) = (by_place(old), by_place(new));
     for added in &new.reals {
         match before.get(&added.place()) {
-            Some(old) => diff.keys(
-                &format!("{path}.real[{}]", added.name),
-                real(old),
-                real(added),
-            ),
+            Some(old) => diff.keys(&format!("{name}/{}", added.name), real(old), real(added)),
             None => diff.changes.push(Change::RealAdded {
                 service: new.name.clone(),
                 real: added.name.clone(),

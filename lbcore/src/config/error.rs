@@ -9,7 +9,10 @@ use std::ops::Range;
 pub struct ConfigError {
     /// Whether it stops the file from being used.
     pub severity: Severity,
-    /// Bytes of the text it speaks of.
+    /// Which of the configuration's files it speaks of: 0 is the main one, then those it includes.
+    #[serde(default)]
+    pub file: usize,
+    /// Bytes of that file's text.
     pub span: Range<usize>,
     /// Line of `span.start`, from 1.
     pub line: usize,
@@ -37,15 +40,23 @@ pub enum Severity {
 impl fmt::Display for ConfigError {
     /// `12:5: service[web].port: 0 is not a port (ports are 1-65535)`, on one line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: ", self.line, self.column)?;
+        write!(f, "{}:{}: {}", self.line, self.column, self.what())
+    }
+}
+
+impl ConfigError {
+    /// The same without the place in the text: `service[web].port: 0 is not a port (..)`.
+    pub fn what(&self) -> String {
+        let mut what = String::new();
         if !self.path.is_empty() {
-            write!(f, "{}: ", self.path)?;
+            what.push_str(&self.path);
+            what.push_str(": ");
         }
-        f.write_str(&self.message)?;
-        match &self.help {
-            Some(help) => write!(f, " ({help})"),
-            None => Ok(()),
+        what.push_str(&self.message);
+        if let Some(help) = &self.help {
+            what.push_str(&format!(" ({help})"));
         }
+        what
     }
 }
 

@@ -5,6 +5,7 @@ use super::keys::Shape;
 use super::words::Named;
 
 /// The sort of value.
+#[derive(Clone, Copy)]
 pub(super) enum Kind {
     /// `true` or `false`.
     Bool,

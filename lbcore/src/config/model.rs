@@ -6,7 +6,7 @@ use crate::net::{Addr, MacAddr, Prefix, Protocol, ServiceKey};
 use crate::sched;
 pub use crate::vip::Announce;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -21,6 +21,21 @@ pub struct Config {
     pub network: Network,
     /// `[[service]]`, in file order.
     pub services: Vec<Service>,
+}
+
+impl Config {
+    /// The service of this configuration that `service` of a later one, `new`, is: the one of its
+    /// name, else one whose name is gone and whose VIP and port it has, which is a rename.
+    pub fn same_service(&self, service: &Service, new: &Config) -> Option<&Service> {
+        let mut before = self.services.iter();
+        if let Some(same) = before.find(|before| before.name == service.name) {
+            return Some(same);
+        }
+        let gone = |name: &str| new.services.iter().all(|service| service.name != *name);
+        let keys: HashSet<ServiceKey> = service.keys().collect();
+        let mut before = self.services.iter();
+        before.find(|before| gone(&before.name) && before.keys().any(|key| keys.contains(&key)))
+    }
 }
 
 /// `[lbd]`: the daemon itself.

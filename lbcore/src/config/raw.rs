@@ -21,13 +21,31 @@ pub(super) struct Section<'t> {
     pub(super) span: Range<usize>,
     /// The keys that lead here.
     pub(super) path: String,
+    /// The position of its file's first byte.
+    base: usize,
     table: &'t DeTable<'t>,
 }
 
+/// A place in a file that begins at `base`, among all files.
+fn place(base: usize, span: Range<usize>) -> Range<usize> {
+    base + span.start..base + span.end
+}
+
 impl<'t> Section<'t> {
-    /// Takes a table for a section of this shape; keys it cannot have are faults.
-    pub(super) fn new(
+    /// All of a file.
+    pub(super) fn whole(
         faults: &'t Faults<'t>,
+        file: usize,
+        table: &'t DeTable<'t>,
+        shape: &Shape,
+    ) -> Self {
+        Section::new(faults, faults.base(file), table, 0..0, String::new(), shape)
+    }
+
+    /// Takes a table for a section of this shape; keys it cannot have are faults.
+    fn new(
+        faults: &'t Faults<'t>,
+        base: usize,
         table: &'t DeTable<'t>,
         span: Range<usize>,
         path: String,
@@ -35,8 +53,9 @@ impl<'t> Section<'t> {
     ) -> Self {
         let section = Section {
             faults,
-            span,
+            span: place(base, span),
             path,
+            base,
             table,
         };
         for (key, value) in table.iter() {
@@ -45,15 +64,19 @@ impl<'t> Section<'t> {
                 if scalar(value.get_ref()).as_deref() != Some(*harmless) {
                     let message = format!("`{name}` is not supported by this version yet");
                     let fault = Fault::new(message).help("leave it out");
-                    faults.error(key.span(), &section.path_of(name), fault);
+                    faults.error(section.place(key.span()), &section.path_of(name), fault);
                 }
-            } else if !shape.names().any(|known| known == name) {
+            } else if shape.key(name).is_none() {
                 let fault = if faults.full() {
                     Fault::new("unknown key")
                 } else {
                     shape.unknown(name)
                 };
-                faults.error(key.span(), &section.path_of(&quote_path(name)), fault);
+                faults.error(
+                    section.place(key.span()),
+                    &section.path_of(&quote_path(name)),
+                    fault,
+                );
             }
         }
         section
@@ -77,7 +100,7 @@ impl<'t> Section<'t> {
     pub(super) fn key_span(&self, key: &str) -> Range<usize> {
         self.table
             .get_key_value(key)
-            .map_or(self.span.clone(), |(key, _)| key.span())
+            .map_or(self.span.clone(), |(key, _)| self.place(key.span()))
     }
 
     /// A key's value, if it is there and right; if it is there and wrong, that is a fault.
@@ -122,13 +145,17 @@ impl<'t> Section<'t> {
             return self.read_one(key, value, read).into_iter().collect();
         };
         if items.is_empty() {
-            self.faults
-                .error(value.span(), &self.path_of(key), "the list is empty");
+            self.faults.error(
+                self.place(value.span()),
+                &self.path_of(key),
+                "the list is empty",
+            );
         }
         if items.len() > MAX_LIST {
             let fault = Fault::new(format!("a list of {} is too long", items.len()));
             let fault = fault.help(format!("at most {MAX_LIST}"));
-            self.faults.error(value.span(), &self.path_of(key), fault);
+            self.faults
+                .error(self.place(value.span()), &self.path_of(key), fault);
             return Vec::new();
         }
         let mut values: Vec<Spanned<T>> = Vec::new();
@@ -169,6 +196,7 @@ impl<'t> Section<'t> {
         };
         Some(Section::new(
             self.faults,
+            self.base,
             table,
             value.span(),
             self.path_of(key),
@@ -196,13 +224,24 @@ impl<'t> Section<'t> {
         let mut sections = Vec::new();
         for (index, item) in items.iter().enumerate() {
             let DeValue::Table(table) = item.get_ref() else {
-                refuse(item.span(), item);
+                refuse(self.place(item.span()), item);
                 continue;
             };
             let path = format!("{}[{}]", self.path_of(key), label(table, index));
-            sections.push(Section::new(self.faults, table, item.span(), path, shape));
+            sections.push(Section::new(
+                self.faults,
+                self.base,
+                table,
+                item.span(),
+                path,
+                shape,
+            ));
         }
         sections
+    }
+
+    fn place(&self, span: Range<usize>) -> Range<usize> {
+        place(self.base, span)
     }
 
     fn read_one<T>(
@@ -211,10 +250,11 @@ impl<'t> Section<'t> {
         value: &Spanned<DeValue<'t>>,
         read: impl Fn(&DeValue<'t>) -> Result<T, Fault>,
     ) -> Option<Spanned<T>> {
+        let place = self.place(value.span());
         match read(value.get_ref()) {
-            Ok(read) => Some(Spanned::new(value.span(), read)),
+            Ok(read) => Some(Spanned::new(place, read)),
             Err(fault) => {
-                self.faults.error(value.span(), &self.path_of(key), fault);
+                self.faults.error(place, &self.path_of(key), fault);
                 None
             }
         }

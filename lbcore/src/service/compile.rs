@@ -101,10 +101,10 @@ pub struct Compiled {
 }
 
 /// Rings and schedulers of the last snapshot: one is built again only when its candidates changed.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Rings(BTreeMap<ServiceId, Built>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Built {
     kind: Kind,
     candidates: Vec<Candidate>,

@@ -12,7 +12,7 @@ mod weights;
 
 pub use compile::{Compiled, Inputs, RealInput, Rings, ServiceInput, compile};
 pub use judge::{Health, RealState, ServiceState, Serving, Way};
-pub use plan::{Fate, Plan, RealPlan, RealPlanChange, ServicePlan, ServicePlanChange};
+pub use plan::{Fate, Plan, RealPlan, RealPlanChange, ServicePlan, ServicePlanChange, Stand};
 pub use ramp::ramping;
 pub use registry::{Exhausted, Registry};
 pub use table::{Dial, FlowFate, Interface, Member, Path, Real, Service, ServiceTable, WhyNot};

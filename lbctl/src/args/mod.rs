@@ -1,5 +1,6 @@
 //! The command line as it is typed: noun, verb, names.
 
+mod change;
 mod config;
 mod generate;
 mod import;
@@ -11,9 +12,11 @@ mod node;
 mod real;
 mod service;
 mod trace;
+mod typed;
 mod value;
 mod vip;
 
+pub use change::{ChangeArgs, HowArgs};
 pub use config::{ConfigCommand, ReloadArgs};
 pub use generate::{GenCommand, RealserverArgs};
 pub use import::{HaproxyArgs, ImportCommand, KubernetesArgs, TextArgs};
@@ -102,10 +105,10 @@ pub enum Command {
     /// Live: rates of services and reals, and keys to drain, enable, disable and weigh them
     #[cfg(feature = "top")]
     Top,
-    /// Look at virtual services
+    /// Look at virtual services; add, change and remove them
     #[command(subcommand)]
     Service(ServiceCommand),
-    /// Look at real servers; drain, enable, disable them, change a weight
+    /// Look at real servers; drain, enable and disable them; add, change and remove them
     #[command(subcommand)]
     Real(RealCommand),
     /// Look at machines by address; drain, enable, disable one in every service at once
@@ -144,7 +147,7 @@ pub enum Command {
     Key(KeyCommand),
     /// Read the configuration file again; returns when it is in force, or says what is wrong
     Reload(ReloadArgs),
-    /// Check a configuration file
+    /// Check, compare, apply and take back whole configurations
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Print what another tool knows as a configuration of lbd, and what had no equivalent
@@ -172,13 +175,6 @@ pub enum Command {
         #[arg(long)]
         date: String,
     },
-}
-
-#[derive(Clone, Copy, Debug, Args)]
-pub struct ChangeArgs {
-    /// Say what would change, and change nothing
-    #[arg(long)]
-    pub dry_run: bool,
 }
 
 #[derive(Clone, Copy, Debug, Args)]
@@ -240,12 +236,47 @@ mod tests {
     }
 
     #[test]
+    fn every_key_of_the_configuration_has_its_flag() {
+        use lbcore::config::{Typed, TypedSection};
+        let command = Cli::command();
+        let flags = |noun: &str, verb: &str| -> Vec<String> {
+            let noun = command.find_subcommand(noun).expect("a noun");
+            let verb = noun.find_subcommand(verb).expect("a verb");
+            let long = |arg: &clap::Arg| arg.get_long().map(str::to_owned);
+            verb.get_arguments().filter_map(long).collect()
+        };
+        for (section, prefix, noun) in [
+            (TypedSection::Service, "", "service"),
+            (TypedSection::Proxy, "proxy-", "service"),
+            (TypedSection::Real, "", "real"),
+        ] {
+            for verb in ["add", "set"] {
+                let flags = flags(noun, verb);
+                for key in section
+                    .keys()
+                    .iter()
+                    .filter(|k| k.typed() != Typed::Section)
+                {
+                    let flag = format!("{prefix}{}", key.name.replace('_', "-"));
+                    assert!(flags.contains(&flag), "{noun} {verb} --{flag}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn wrong_lines_are_refused() {
         for line in [
             "lbctl",
             "lbctl service show",
-            "lbctl real set web rs1",
-            "lbctl real set web rs1 --weight 257",
+            "lbctl real set web",
+            "lbctl real set web rs1 --wieght 2",
+            "lbctl real set web rs1 --unset wieght",
+            "lbctl real add web rs1",
+            "lbctl service add web 192.0.2.10:80",
+            "lbctl service add web 192.0.2.10:80/tcp --check type=http,pth=/",
+            "lbctl service set web --unset proxy.retry",
+            "lbctl service set web --now",
             "lbctl real drain web rs1 --timeout 5m",
             "lbctl flows --client 1.2.3.4/33",
             "lbctl flows --service web clear",

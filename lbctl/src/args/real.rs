@@ -1,9 +1,13 @@
 //! `lbctl real`
 
-use super::value::{real, service};
-use super::{ChangeArgs, WaitArgs};
+use super::WaitArgs;
+use super::change::{AwayArgs, HowArgs, unset_of_real};
+use super::typed::RealFlags;
+use super::value::{place, real, service};
 use clap::{Args, Subcommand};
 use lbcore::api::{RealRef, ServiceRef};
+use lbcore::config::Keys;
+use std::net::IpAddr;
 
 #[derive(Debug, Subcommand)]
 pub enum RealCommand {
@@ -22,31 +26,55 @@ pub enum RealCommand {
         #[command(flatten)]
         wait: WaitArgs,
         #[command(flatten)]
-        change: ChangeArgs,
+        how: HowArgs,
     },
     /// New flows again: undoes drain and disable
     Enable {
         #[command(flatten)]
         real: RealArgs,
         #[command(flatten)]
-        change: ChangeArgs,
+        how: HowArgs,
     },
     /// No flows at all: those it has are treated at once as if it had died (see on_dead)
     Disable {
         #[command(flatten)]
         real: RealArgs,
         #[command(flatten)]
-        change: ChangeArgs,
+        how: HowArgs,
     },
-    /// Change its weight
+    /// A new real, also written to the configuration file, after the last one of its service
+    Add {
+        /// Of this service: name, or VIP:PORT/PROTO
+        #[arg(value_parser = service)]
+        service: ServiceRef,
+        /// Its address; in mode tproxy with a port where that is not the one clients dial
+        #[arg(value_name = "ADDRESS[:PORT]", value_parser = place)]
+        place: (IpAddr, Option<u16>),
+        #[command(flatten)]
+        keys: RealFlags,
+        #[command(flatten)]
+        how: HowArgs,
+    },
+    /// Change keys of a real, also in the configuration file
+    ///
+    /// What is not named stays.
     Set {
         #[command(flatten)]
         real: RealArgs,
-        /// From 0 to 256; 0 = no new flows
-        #[arg(long, value_parser = clap::value_parser!(u16).range(0..=256))]
-        weight: u16,
         #[command(flatten)]
-        change: ChangeArgs,
+        keys: RealFlags,
+        /// Take a key out, back to its default: weight, mac, labels.rack; may be repeated
+        #[arg(long, value_name = "KEY", value_parser = unset_of_real)]
+        unset: Vec<Keys>,
+        #[command(flatten)]
+        how: HowArgs,
+    },
+    /// Take a real away, also from the configuration file; its flows linger until they end
+    Remove {
+        #[command(flatten)]
+        real: RealArgs,
+        #[command(flatten)]
+        away: AwayArgs,
     },
 }
 

@@ -3,8 +3,8 @@
 use lbcore::api::{RealRef, ServiceRef, Verdict};
 use lbcore::health::kubernetes::ServiceName;
 use lbcore::import::kubernetes::WantedMode;
-use lbcore::net::{MacAddr, Protocol};
-use std::net::IpAddr;
+use lbcore::net::{MacAddr, Protocol, ServiceKey};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 pub fn service(text: &str) -> Result<ServiceRef, String> {
@@ -21,6 +21,22 @@ pub fn real(text: &str) -> Result<RealRef, String> {
     } else {
         Ok(text.into())
     }
+}
+
+pub fn endpoint(text: &str) -> Result<ServiceKey, String> {
+    match text.into() {
+        ServiceRef::Endpoint(endpoint) => Ok(endpoint),
+        ServiceRef::Name(_) => Err("such as 192.0.2.10:443/tcp or [2001:db8::10]:53/udp".into()),
+    }
+}
+
+pub fn place(text: &str) -> Result<(IpAddr, Option<u16>), String> {
+    if let Ok(place) = text.parse::<SocketAddr>() {
+        return Ok((place.ip(), Some(place.port())));
+    }
+    let address = text.parse();
+    let address = address.map_err(|_| "such as 192.0.2.21, 2001:db8::21 or 192.0.2.21:8443")?;
+    Ok((address, None))
 }
 
 pub fn protocol(text: &str) -> Result<Protocol, String> {

@@ -1,6 +1,7 @@
 //! One file for each noun: what is asked of lbd, and which screen shows the answer.
 
 mod bundle;
+mod change;
 mod check;
 mod completion;
 mod config;
@@ -42,7 +43,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match command {
         Command::Completion { shell } => completion::run(shell),
         Command::Man { directory, date } => man::run(&directory, &date),
-        Command::Config(command) => config::run(command, &global),
+        Command::Config(command) => config::run(command, global),
         Command::Import(command) => import::run(command, &global),
         Command::Gen(command) => block_on(generate::run(command, &global)),
         Command::Status => block_on(status::run(&Context::new(global))),

@@ -1,13 +1,14 @@
 //! `lbctl real`
 
+use super::change::{make, patch};
 use super::wait::until_none;
-use crate::args::{ChangeArgs, RealArgs, RealCommand};
+use crate::args::{HowArgs, RealArgs, RealCommand};
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::output::{Context, say};
+use crate::output::Context;
 use crate::render;
 use crate::render::real::{RealList, RealOf};
-use lbcore::api::{ChangeView, How, RealView, RealsView, Request, ServiceRef, ServicesView};
+use lbcore::api::{RealView, RealsView, Request, ServiceRef, ServicesView};
 use lbcore::config::{Admin, Keys};
 use std::process::ExitCode;
 
@@ -22,28 +23,49 @@ pub async fn run(command: RealCommand, context: &Context) -> Result<ExitCode, Fa
             let fetch = async |client: &Client| client.ask::<RealView>(&request).await;
             context.show(fetch, render::real::show).await
         }
-        RealCommand::Drain { real, wait, change } => {
-            let done = set(context, &real, wish(Admin::Drain), change).await?;
-            if !wait.wait || change.dry_run {
+        RealCommand::Drain { real, wait, how } => {
+            let done = set(context, &real, wish(Admin::Drain), how).await?;
+            if !wait.wait || how.dry_run {
                 return Ok(done);
             }
             let whose = format!("{}/{}", real.service, real.real);
             let flows = async || draining(context, &real).await;
             until_none(&whose, wait, flows).await
         }
-        RealCommand::Enable { real, change } => {
-            set(context, &real, wish(Admin::Enabled), change).await
-        }
-        RealCommand::Disable { real, change } => {
-            set(context, &real, wish(Admin::Disabled), change).await
+        RealCommand::Enable { real, how } => set(context, &real, wish(Admin::Enabled), how).await,
+        RealCommand::Disable { real, how } => set(context, &real, wish(Admin::Disabled), how).await,
+        RealCommand::Add {
+            service,
+            place: (address, port),
+            keys,
+            how,
+        } => {
+            let mut all = Keys::from_iter([("address".to_owned(), address.to_string().into())]);
+            all.extend(port.map(|port| ("port".to_owned(), port.into())));
+            all.extend(keys.0);
+            let request = Request::AddReal {
+                service,
+                keys: all,
+                how: how.into(),
+            };
+            make(context, request).await
         }
         RealCommand::Set {
             real,
-            weight,
-            change,
+            keys,
+            unset,
+            how,
+        } => set(context, &real, patch(keys.0, unset)?, how).await,
+        RealCommand::Remove {
+            real: RealArgs { service, real },
+            away,
         } => {
-            let keys = Keys::from_iter([("weight".to_owned(), weight.into())]);
-            set(context, &real, keys, change).await
+            let request = Request::RemoveReal {
+                service,
+                real,
+                how: away.into(),
+            };
+            make(context, request).await
         }
     }
 }
@@ -83,25 +105,15 @@ async fn set(
     context: &Context,
     args: &RealArgs,
     keys: Keys,
-    change: ChangeArgs,
+    how: HowArgs,
 ) -> Result<ExitCode, Failure> {
     let request = Request::SetReal {
         service: args.service.clone(),
         real: args.real.clone(),
         keys,
-        how: How {
-            dry_run: change.dry_run,
-            ..How::default()
-        },
+        how: how.into(),
     };
-    let done: ChangeView = context.client.ask(&request).await?;
-    for warning in &done.warnings {
-        say(&format!("warning: {warning}"));
-    }
-    if done.dry_run {
-        say("a dry run: nothing was changed");
-    }
-    context.print(&done, render::change::changed)
+    make(context, request).await
 }
 
 /// The flows that a real still has, while nobody has ended its draining.

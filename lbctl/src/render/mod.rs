@@ -4,6 +4,7 @@
 pub mod bundle;
 pub mod change;
 pub mod check_now;
+pub mod config;
 pub mod doctor;
 pub mod events;
 pub mod explain;

@@ -10,6 +10,7 @@ pub fn reload(view: &ReloadView, page: &mut Page) {
         generation,
         changes,
         dry_run,
+        plan,
         ..
     } = view;
     let outcome = match (dry_run, changes.is_empty()) {
@@ -23,5 +24,9 @@ pub fn reload(view: &ReloadView, page: &mut Page) {
     page.line(&outcome);
     for change in changes {
         page.line(&format!("  {change}"));
+    }
+    if let Some(plan) = plan {
+        let lines = plan.services.iter().flat_map(super::change::traffic);
+        lines.for_each(|line| page.line(&format!("  {line}")));
     }
 }

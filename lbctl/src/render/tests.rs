@@ -3,9 +3,10 @@
 
 use super::*;
 use lbcore::api::{
-    CandidateView, ChangeView, CheckDone, Checked, DoctorView, ExplainView, FindingView, FlowFound,
-    FlowView, FlowsView, PacketKind, RealState, ReloadView, ServiceView, ServicesView, Severity,
-    StatusView, Timestamp, Verdict, VipsView,
+    CandidateView, ChangeView, CheckDone, Checked, DoctorView, ExplainView, Fate, FindingView,
+    FlowFound, FlowView, FlowsView, PacketKind, Plan, RealPlan, RealPlanChange, RealState,
+    ReloadView, SavedState, SavedView, ServicePlan, ServicePlanChange, ServiceView, ServicesView,
+    Severity, StatusView, Timestamp, Verdict, VipsView,
 };
 use lbcore::net::Protocol;
 use std::time::{Duration, SystemTime};
@@ -440,7 +441,30 @@ fn changes_are_told() {
     let change = |changes: &[&str]| ChangeView {
         service: Some("web".into()),
         changes: changes.iter().map(ToString::to_string).collect(),
+        revision: 8,
         generation: 42,
+        saved: SavedView {
+            state: SavedState::Yes,
+            files: vec!["/etc/lbd/lbd.toml".into()],
+            reason: None,
+        },
+        plan: Plan {
+            services: vec![ServicePlan {
+                service: "web".into(),
+                change: ServicePlanChange::Changed,
+                reals: vec![RealPlan {
+                    real: "rs3".into(),
+                    address: "192.0.2.23".parse().unwrap(),
+                    change: RealPlanChange::Removed,
+                    flows: 1234,
+                    fate: Fate::Linger,
+                }],
+                slots: 65537,
+                slots_moved: 22000,
+                flows: 5000,
+                flows_affected: 1234,
+            }],
+        },
         ..ChangeView::default()
     };
     let mut text = drawn(
@@ -449,11 +473,32 @@ fn changes_are_told() {
         change::changed,
     );
     text.push_str(&drawn(&change(&[]), look(), change::changed));
+    let dry = ChangeView {
+        dry_run: true,
+        diff: "--- lbd.toml\n+++ lbd.toml\n-weight = 1\n+weight = 5\n".into(),
+        ..change(&["web/rs3: weight: 1 -> 5"])
+    };
+    text.push_str(&drawn(&dry, look(), change::changed));
+    for (state, reason) in [
+        (SavedState::Runtime, None),
+        (SavedState::No, Some("no space left on device".to_owned())),
+    ] {
+        let unsaved = ChangeView {
+            saved: SavedView {
+                state,
+                files: vec![],
+                reason,
+            },
+            ..change(&["web/rs3: weight: 1 -> 5"])
+        };
+        text.push_str(&drawn(&unsaved, look(), change::changed));
+    }
     let reload = |changes: &[&str], dry_run| ReloadView {
         revision: 8,
         generation: 43,
         changes: changes.iter().map(ToString::to_string).collect(),
         warnings: vec![],
+        plan: None,
         dry_run,
     };
     for dry_run in [false, true] {

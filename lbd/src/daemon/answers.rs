@@ -1,19 +1,19 @@
 //! What people ask over the control socket, and what becomes of it.
 
-use super::persist::Changed;
+use super::changes::About;
 use super::reconciler::{Reconciler, Trigger};
 use super::reload::Refused;
 use crate::control::page::{self, Glance};
 use crate::control::{Ask, Peer};
-use crate::sys::clock;
+use crate::sys::peer::user_name;
 use lbcore::api::{
-    ApiError, ChangeView, ErrorCode, Happening, How, KeyView, NodeView, NodesView, RealRef,
-    RealView, RealsView, ReloadView, Request, Response, SavedState, SavedView, ServiceRef,
-    ServiceView, ServicesView, TransitionView, VipVerb, VipsView,
+    ApiError, ErrorCode, Happening, KeyView, NodeView, NodesView, RealRef, RealView, RealsView,
+    ReloadView, Request, Response, ServiceRef, ServiceView, ServicesView, TransitionView, VipVerb,
+    VipsView,
 };
-use lbcore::config::{self, Announce, Keys};
+use lbcore::config::{self, Announce, Edit, Keys};
 use lbcore::vip::Hold;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 impl Reconciler {
     /// Answers one question. Nobody may be there any more to hear it.
@@ -91,21 +91,52 @@ impl Reconciler {
                 view.history = self.history_of(&service, &view);
                 Response::Real(Box::new(view))
             }
+            Request::AddService { keys, how } => {
+                self.change(About::default(), vec![Edit::AddService { keys }], how, peer)
+                    .await?
+            }
+            Request::SetService { service, keys, how } => {
+                let service = self.configured(&service)?.name.clone();
+                let about = About::service(&service);
+                let edits = vec![Edit::SetService { service, keys }];
+                self.change(about, edits, how, peer).await?
+            }
+            Request::RemoveService { service, how } => {
+                let service = self.configured(&service)?.name.clone();
+                let about = About::service(&service);
+                let edits = vec![Edit::RemoveService { service }];
+                self.change(about, edits, how, peer).await?
+            }
+            Request::AddReal { service, keys, how } => {
+                let service = self.configured(&service)?.name.clone();
+                let about = About::new_real(&service, &keys);
+                let edits = vec![Edit::AddReal { service, keys }];
+                self.change(about, edits, how, peer).await?
+            }
             Request::SetReal {
                 service,
                 real,
                 keys,
                 how,
             } => {
-                let change = RealChange::of(keys)?;
-                self.set_real(&service, &real, change, how, peer).await?
+                let (about, service, real) = self.configured_real(&service, &real)?;
+                let edits = vec![Edit::SetReal {
+                    service,
+                    real,
+                    keys,
+                }];
+                self.change(about, edits, how, peer).await?
             }
-            Request::AddService { .. }
-            | Request::SetService { .. }
-            | Request::RemoveService { .. }
-            | Request::AddReal { .. }
-            | Request::RemoveReal { .. }
-            | Request::SetNode { .. } => return Err(not_by_command()),
+            Request::RemoveReal { service, real, how } => {
+                let (about, service, real) = self.configured_real(&service, &real)?;
+                let edits = vec![Edit::RemoveReal { service, real }];
+                self.change(about, edits, how, peer).await?
+            }
+            Request::SetNode { address, keys, how } => {
+                let edits = self.on_node(address, &keys)?;
+                self.change(About::default(), edits, how, peer).await?
+            }
+            Request::Config(request) => self.configure(request, peer).await?,
             Request::Vips => Response::Vips(VipsView {
                 vips: self.vip_views(),
                 changes: Vec::new(),
@@ -147,20 +178,22 @@ impl Reconciler {
                 if !dry_run {
                     self.note_change(peer, "reload".to_owned());
                 }
-                let reloaded = self.reload(Trigger::Typed { force }, dry_run).await;
+                let trigger = Trigger::Typed { force };
+                let reloaded = self.reload(trigger, dry_run, Some(peer)).await;
                 let reloaded = reloaded.map_err(refusal)?;
                 Response::Reload(ReloadView {
                     revision: self.revision,
                     generation: self.generation,
                     changes: reloaded.changes,
                     warnings: reloaded.warnings,
+                    plan: reloaded.plan,
                     dry_run,
                 })
             }
         })
     }
 
-    fn find(&self, wanted: &ServiceRef) -> Result<ServiceView, ApiError> {
+    pub(super) fn find(&self, wanted: &ServiceRef) -> Result<ServiceView, ApiError> {
         let config = self.find_config(wanted)?;
         let views = self.service_views(&self.live.table());
         views
@@ -186,7 +219,14 @@ impl Reconciler {
 
     pub(super) fn note_change(&mut self, peer: &Peer, change: String) {
         let (uid, pid) = (peer.uid, peer.pid);
-        self.journal.note(Happening::Change { uid, pid, change });
+        let user = user_name(uid);
+        tracing::info!(uid, user, pid, change, "changed by command");
+        self.journal.note(Happening::Change {
+            uid,
+            user,
+            pid,
+            change,
+        });
     }
 
     fn history_of(&self, service: &str, real: &RealView) -> Vec<TransitionView> {
@@ -224,87 +264,51 @@ impl Reconciler {
         ApiError::no_such_service(wanted, &known)
     }
 
-    async fn set_real(
-        &mut self,
+    /// A service of the configuration: one that only lingers cannot be changed.
+    fn configured(&self, wanted: &ServiceRef) -> Result<&config::Service, ApiError> {
+        let mut services = self.world.config.services.iter();
+        services
+            .find(|s| wanted.matches(&s.name, &s.vips, &s.ports, s.protocol))
+            .ok_or_else(|| self.no_service(wanted))
+    }
+
+    /// A real of it, with its place.
+    fn configured_real(
+        &self,
         service: &ServiceRef,
         real: &RealRef,
-        change: RealChange,
-        how: How,
-        peer: &Peer,
-    ) -> Result<Response, ApiError> {
-        let config = self.find_config(service)?;
-        let found = self.find_real(config, real)?;
-        if change.weight.is_some_and(|w| w > 256) {
-            let error = ApiError::new(ErrorCode::BadRequest, "a weight is 0 to 256");
-            return Err(error);
+    ) -> Result<(About, String, SocketAddr), ApiError> {
+        let config = self.configured(service)?;
+        let first_port = config.ports.first().copied().unwrap_or_default();
+        let reals = config.reals.iter();
+        let reals = reals.map(|r| (r.name.as_str(), r.address, r.port.unwrap_or(first_port)));
+        let found = &config.reals[which(reals, real, &config.name)?];
+        let about = About {
+            service: Some(config.name.clone()),
+            real: Some(RealRef(found.name.clone())),
+        };
+        Ok((about, config.name.clone(), found.place()))
+    }
+
+    /// The same keys for a machine in every service it is a real of.
+    fn on_node(&self, address: IpAddr, keys: &Keys) -> Result<Vec<Edit>, ApiError> {
+        let services = self.world.config.services.iter();
+        let reals = services.flat_map(|s| s.reals.iter().map(move |real| (s, real)));
+        let edits: Vec<Edit> = reals
+            .filter(|(_, real)| real.address == address)
+            .map(|(service, real)| Edit::SetReal {
+                service: service.name.clone(),
+                real: real.place(),
+                keys: keys.clone(),
+            })
+            .collect();
+        if edits.is_empty() {
+            let error = format!("no real of any service has the address {address}");
+            return Err(
+                ApiError::new(ErrorCode::NotFound, error).hint("lbctl node list shows them all")
+            );
         }
-        let (name, place) = (config.name.clone(), found.place());
-        let called = RealRef(found.name.clone());
-        let (admin, weight) = (found.admin, found.weight);
-        let all = self.world.overrides.reals.get(&name);
-        let mut held = all
-            .and_then(|reals| reals.get(&place))
-            .copied()
-            .unwrap_or_default();
-        let mut changes = Vec::new();
-        if let Some(wish) = change.admin {
-            let before = held.admin.map_or(admin, |c| c.running);
-            if before != wish {
-                changes.push(format!("admin: {} -> {}", before.word(), wish.word()));
-            }
-            held.admin = (wish != admin).then_some(Changed {
-                running: wish,
-                file: admin,
-            });
-        }
-        if let Some(wish) = change.weight {
-            let before = held.weight.map_or(weight, |c| c.running);
-            if before != wish {
-                changes.push(format!("weight: {before} -> {wish}"));
-            }
-            held.weight = (wish != weight).then_some(Changed {
-                running: wish,
-                file: weight,
-            });
-        }
-        let enabled = change.admin == Some(config::Admin::Enabled) && !how.dry_run;
-        if enabled && self.world.pardon(&name, place, clock::now()) {
-            changes.push("no longer held down".to_owned());
-        }
-        for change in &mut changes {
-            *change = format!("{name}/{}: {change}", called.0);
-        }
-        if !changes.is_empty() && !how.dry_run {
-            let all = &mut self.world.overrides.reals;
-            let reals = all.entry(name.clone()).or_default();
-            match held.is_empty() {
-                true => reals.remove(&place),
-                false => reals.insert(place, held),
-            };
-            all.retain(|_, reals| !reals.is_empty());
-            self.save_overrides();
-            for change in &changes {
-                self.note_change(peer, change.clone());
-            }
-            self.refresh().await;
-        }
-        let real = pick(self.find(service)?, &called)?;
-        Ok(Response::Changed(Box::new(ChangeView {
-            service: Some(name),
-            saved: SavedView {
-                state: match changes.is_empty() {
-                    true => SavedState::Unchanged,
-                    false => SavedState::Runtime,
-                },
-                ..SavedView::default()
-            },
-            changes,
-            revision: self.revision,
-            generation: self.generation,
-            dry_run: how.dry_run,
-            real: Some(Box::new(real)),
-            ..ChangeView::default()
-        })))
+        Ok(edits)
     }
 
     async fn set_vip(
@@ -373,7 +377,8 @@ fn hold_words(hold: Hold, announce: Option<Announce>) -> String {
     }
 }
 
-fn pick(service: ServiceView, wanted: &RealRef) -> Result<RealView, ApiError> {
+/// The real that is meant.
+pub(super) fn pick(service: ServiceView, wanted: &RealRef) -> Result<RealView, ApiError> {
     let (name, mut reals) = (service.name, service.reals);
     let all = reals.iter().map(|r| (r.name.as_str(), r.address, r.port));
     let at = which(all, wanted, &name)?;
@@ -396,38 +401,8 @@ fn which<'a>(
     })
 }
 
-/// What of a real can be changed while lbd runs; what is `None` stays.
-#[derive(Clone, Copy, Default)]
-struct RealChange {
-    weight: Option<u16>,
-    admin: Option<config::Admin>,
-}
-
-impl RealChange {
-    fn of(keys: Keys) -> Result<Self, ApiError> {
-        let wrong =
-            |e: serde_json::Error| ApiError::new(ErrorCode::BadRequest, format!("no value: {e}"));
-        let mut change = RealChange::default();
-        for (key, value) in keys {
-            match key.as_str() {
-                "weight" => change.weight = Some(serde_json::from_value(value).map_err(wrong)?),
-                "admin" => change.admin = Some(serde_json::from_value(value).map_err(wrong)?),
-                _ => return Err(not_by_command()),
-            }
-        }
-        Ok(change)
-    }
-}
-
-fn not_by_command() -> ApiError {
-    ApiError::new(
-        ErrorCode::BadRequest,
-        "this cannot be changed while lbd runs; nothing was changed",
-    )
-    .hint("write it into the configuration file, then: lbctl reload")
-}
-
-fn refusal(refused: Refused) -> ApiError {
+/// A refused configuration, as an answer.
+pub(super) fn refusal(refused: Refused) -> ApiError {
     let code = if refused.file_at_fault {
         ErrorCode::BadConfig
     } else {

@@ -16,12 +16,9 @@ use std::path::Path;
 pub async fn check_file(file: &Path, host: bool, force: bool) -> Result<Loaded, Refused> {
     let loaded = reload::load(file)?;
     if host {
-        let facts = link::facts().await.map_err(|e| Refused {
-            summary: format!("this host's addresses cannot be read: {e}"),
-            detail: String::new(),
-            faults: Vec::new(),
-            file_at_fault: false,
-        })?;
+        let facts = link::facts()
+            .await
+            .map_err(|e| Refused::because(format!("this host's addresses cannot be read: {e}")))?;
         reload::check_host(&loaded.config, &facts, force)?;
     }
     Ok(loaded)

@@ -89,7 +89,7 @@ impl Reconciler {
         if service.checks.is_empty() {
             return Err("its service has no checks");
         }
-        if self.world.admin_of(service, real) == Admin::Disabled {
+        if real.admin == Admin::Disabled {
             return Err("it is disabled");
         }
         let id = self

@@ -43,7 +43,7 @@ impl Reconciler {
         };
         let table = self.live.table();
         let mut plan = self.doctor_plan(client, &table);
-        let running = self.running();
+        let running = self.facts_of_running();
         let config = self.world.config.clone();
         let proxy = self.proxy.clone();
         tokio::spawn(async move {
@@ -78,10 +78,7 @@ impl Reconciler {
                 .flat_map(|s| s.keys.iter().map(|k| k.vip.ip()))
                 .collect(),
             direct: direct(&self.world),
-            config: match self.last_good_in_use {
-                true => self.places.last_good(),
-                false => self.config_file.clone(),
-            },
+            config: self.config_file.clone(),
             intercept: plans::intercept(&self.world),
             restored: ["nft", "rule", "route"]
                 .iter()
@@ -104,7 +101,7 @@ impl Reconciler {
 
 impl Reconciler {
     /// What this lbd knows of itself; how the file compares is read beside it.
-    fn running(&self) -> Running {
+    fn facts_of_running(&self) -> Running {
         Running {
             started: self.started,
             revision: self.revision,
@@ -189,7 +186,7 @@ fn direct(world: &World) -> DirectPlan {
     };
     for service in services() {
         for real in &service.reals {
-            let disabled = world.admin_of(service, real) == Admin::Disabled;
+            let disabled = real.admin == Admin::Disabled;
             let name = format!("{}/{}", service.name, real.name);
             add(name, real.address, disabled);
         }
@@ -217,7 +214,7 @@ fn paths(world: &World, service: &config::Service) -> Vec<VipPath> {
         return Vec::new();
     }
     let enabled = service.reals.iter();
-    let enabled = enabled.filter(|r| world.admin_of(service, r) != Admin::Disabled);
+    let enabled = enabled.filter(|r| r.admin != Admin::Disabled);
     let path = |real: &config::Real| {
         let id = world.registry.known_real(&service.name, real.place());
         let facts = id.and_then(|id| world.reals.get(&id));

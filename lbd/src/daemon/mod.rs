@@ -2,11 +2,16 @@
 
 mod answers;
 mod aside;
+mod changes;
 mod check_now;
+mod config_files;
+mod configure;
 mod doctor;
 mod explain;
+mod filed;
 mod flows;
 mod handshakes;
+mod history;
 mod journal;
 mod log_filter;
 mod maintenance;
@@ -20,6 +25,7 @@ mod rooms;
 mod rules;
 mod signals;
 mod start;
+mod store;
 mod trace;
 mod views;
 mod watch_file;

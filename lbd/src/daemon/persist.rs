@@ -2,7 +2,7 @@
 //! decides where flows go in `run_dir`. Every file is replaced whole (temporary file, fsync,
 //! rename), so that a killed lbd leaves the old one or the new one, never half of one.
 
-use lbcore::config::Admin;
+use lbcore::config::Overlay;
 use lbcore::net::HashKey;
 use lbcore::service::{Health, RealState, Registry};
 use lbcore::vip::Hold;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -59,41 +59,14 @@ pub struct RememberedReal {
     pub state: Option<(RealState, u64)>,
 }
 
-/// What operators changed by command: kept over restarts, shown as drift.
+/// What operators changed by command and the file does not say: kept over restarts, shown as drift.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Overrides {
-    /// By service name, then the real's address and port (0: none of its own).
-    pub reals: BTreeMap<String, BTreeMap<SocketAddr, RealOverride>>,
     /// VIPs taken or released.
     pub vips: BTreeMap<IpAddr, Hold>,
-}
-
-/// Changed keys of one real, each with what the file said at that time: when the file changes the
-/// same key, the file wins.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct RealOverride {
-    /// `admin`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub admin: Option<Changed<Admin>>,
-    /// `weight`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub weight: Option<Changed<u16>>,
-}
-
-/// A key changed by command.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Changed<T> {
-    /// In force.
-    pub running: T,
-    /// In the file when it was changed.
-    pub file: T,
-}
-
-impl RealOverride {
-    /// Whether nothing is changed any more.
-    pub fn is_empty(&self) -> bool {
-        self.admin.is_none() && self.weight.is_none()
-    }
+    /// Changes of the configuration with `--runtime`.
+    pub runtime: Overlay,
 }
 
 /// Where the files are.
@@ -126,16 +99,6 @@ impl Places {
         self.state_dir.join("overrides.json")
     }
 
-    /// The last good configuration.
-    pub fn last_good(&self) -> PathBuf {
-        Self::last_good_in(&self.state_dir)
-    }
-
-    /// The same, for a `state_dir`.
-    pub fn last_good_in(state_dir: &Path) -> PathBuf {
-        state_dir.join("last-good.toml")
-    }
-
     /// Every file lbd leaves in `run_dir` when it dies.
     pub fn leftovers(&self) -> Vec<PathBuf> {
         vec![self.flows(), self.socket(), self.set()]
@@ -163,10 +126,7 @@ impl Places {
             Err(error) => return (None, Some(error.to_string())),
         };
         // One wrong digit would give a real's flows to another one.
-        let Some(json) = bytes
-            .split_at_checked(SEAL_BYTES)
-            .and_then(|(seal, json)| (seal == sealed(key, json).as_bytes()).then_some(json))
-        else {
+        let Some(json) = unsealed(key, &bytes) else {
             return trouble("damaged, or of another hash key".to_owned());
         };
         match serde_json::from_slice(json) {
@@ -213,14 +173,6 @@ impl Places {
             0o600,
             true,
         )
-    }
-
-    /// Keeps the text of a configuration that was put in force.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn save_last_good(&self, text: &str) -> io::Result<()> {
-        replace(&self.last_good(), text.as_bytes(), 0o600, true)
     }
 
     /// The key of every hash: read, or made on first start.
@@ -272,9 +224,15 @@ fn at(path: &Path, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
-/// The line before the set's text: sixteen hex digits that only this text has under this key.
-fn sealed(key: &HashKey, text: &[u8]) -> String {
+/// The line before a text of ours: sixteen hex digits that only this text has under this key.
+pub(super) fn sealed(key: &HashKey, text: &[u8]) -> String {
     format!("{:016x}\n", key.bytes(text))
+}
+
+/// The text behind such a line, if it is the one that was sealed.
+pub(super) fn unsealed<'a>(key: &HashKey, bytes: &'a [u8]) -> Option<&'a [u8]> {
+    let (seal, text) = bytes.split_at_checked(SEAL_BYTES)?;
+    (seal == sealed(key, text).as_bytes()).then_some(text)
 }
 
 /// What is in one of our files; `None`: there is none.
@@ -385,19 +343,8 @@ mod tests {
     fn overrides_come_back_as_they_were() {
         let (_dir, places) = places();
         let mut overrides = Overrides::default();
-        let real = RealOverride {
-            admin: Some(Changed {
-                running: Admin::Drain,
-                file: Admin::Enabled,
-            }),
-            weight: None,
-        };
-        let address = "192.0.2.21:0".parse().unwrap();
-        overrides
-            .reals
-            .entry("web".into())
-            .or_default()
-            .insert(address, real);
+        let vip = "192.0.2.10".parse().unwrap();
+        overrides.vips.insert(vip, Hold::Release);
         places.save_overrides(&overrides).unwrap();
         assert_eq!(places.load_overrides(), (overrides, None));
     }

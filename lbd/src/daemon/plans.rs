@@ -27,7 +27,7 @@ pub fn targets(world: &World) -> Vec<Target> {
             let Some((id, facts)) = id.and_then(|id| Some((id, world.reals.get(&id)?))) else {
                 continue;
             };
-            if service.checks.is_empty() || world.admin_of(service, real) == Admin::Disabled {
+            if service.checks.is_empty() || real.admin == Admin::Disabled {
                 continue;
             }
             targets.push(Target {

@@ -5,11 +5,17 @@
 //! it is published.
 
 mod in_force;
+mod next;
 mod readiness;
 mod reloading;
+mod revisions;
+mod unconfirmed;
 
-pub(super) use reloading::access_of;
+pub(super) use next::{Next, access_of, compose, pinned};
+pub(super) use revisions::Origin;
 
+use super::filed::Filed;
+use super::history::History;
 use super::journal::Journal;
 use super::log_filter::Filter;
 use super::notify::Notifier;
@@ -30,7 +36,7 @@ use crate::probe::{Board, CheckNow, Hops, Target};
 use crate::proxy::{Proxy, ProxyPlan, ProxyState};
 use crate::sys::clock;
 use crate::vip::VipPlan;
-use lbcore::api::{Happening, StateChange};
+use lbcore::api::{DriftView, Happening, Plan, StateChange};
 use lbcore::config::Config;
 use lbcore::health::Handshakes;
 use lbcore::id::RealId;
@@ -42,6 +48,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
+use unconfirmed::Unconfirmed;
 
 /// News handled before the next snapshot is made: a burst of neighbours or checks costs one.
 const EVENTS_AT_ONCE: usize = 256;
@@ -103,6 +110,24 @@ pub enum Trigger {
     },
 }
 
+impl Trigger {
+    /// Who asked, in a word.
+    fn by(&self) -> &'static str {
+        match self {
+            Trigger::Unattended(what) => what,
+            Trigger::Typed { .. } => "command",
+        }
+    }
+
+    /// How the configuration came, in a word.
+    fn how(&self) -> &'static str {
+        match self {
+            Trigger::Unattended(what) => what,
+            Trigger::Typed { .. } => "reload",
+        }
+    }
+}
+
 /// What a reload changed.
 #[derive(Clone, Debug, Default)]
 pub struct Reloaded {
@@ -110,6 +135,8 @@ pub struct Reloaded {
     pub changes: Vec<String>,
     /// What may surprise.
     pub warnings: Vec<String>,
+    /// What it would do to traffic; only where it was tried out.
+    pub plan: Option<Plan>,
 }
 
 /// What is counted on the control side.
@@ -144,6 +171,13 @@ pub struct Reconciler {
     pub(super) started: SystemTime,
     pub(super) revision: u64,
     pub(super) generation: u64,
+    pub(super) filed: Filed,
+    pub(super) history: History,
+    /// What runs and is not in the file.
+    pub(super) drift: Vec<DriftView>,
+    pub(super) unconfirmed: Option<Unconfirmed>,
+    /// What was said of the files' owners.
+    told: BTreeSet<String>,
     pub(super) last_good_in_use: bool,
     /// Warnings of the configuration and of the host at the last load.
     pub(super) standing_warnings: Vec<String>,
@@ -175,6 +209,10 @@ pub struct Beginning {
     pub places: Places,
     /// The configuration's file.
     pub config_file: PathBuf,
+    /// What it says; or the last good configuration, if there is a fallback.
+    pub filed: Filed,
+    /// The configurations before.
+    pub history: History,
     /// Results of checks.
     pub board: Arc<Board>,
     /// The last generation of the last lbd.
@@ -230,8 +268,13 @@ impl Reconciler {
             handshakes: HashMap::new(),
             counted: Tick(0),
             started: now,
-            revision: 1,
+            revision: 0,
             generation: begin.generation,
+            filed: begin.filed,
+            history: begin.history,
+            drift: Vec::new(),
+            unconfirmed: None,
+            told: BTreeSet::new(),
             last_good_in_use,
             standing_warnings,
             proxy: begin.proxy,
@@ -250,16 +293,12 @@ impl Reconciler {
         }
     }
 
-    /// Before anything runs: drops what the file overrules, keeps its text as the last good one,
-    /// unless it is that already, and publishes the first snapshot, so that workers begin with it:
-    /// flows of the last lbd wait for nothing else.
-    pub async fn begin(&mut self, text: &str) {
-        self.forget_overruled();
-        if !self.last_good_in_use
-            && let Err(error) = self.places.save_last_good(text)
-        {
-            warn!(%error, "the last good configuration could not be kept");
-        }
+    /// Before anything runs: keeps the configuration as a revision, unless it is one already, and
+    /// publishes the first snapshot, so that workers begin with it: flows of the last lbd wait for
+    /// nothing else.
+    pub async fn begin(&mut self) {
+        self.take_up_history();
+        self.note_drift();
         self.refresh().await;
     }
 
@@ -287,7 +326,11 @@ impl Reconciler {
                 }
                 Some(ask) = asks.recv() => self.answer(ask).await,
                 Some(trigger) = reloads.recv() => self.reload_unattended(trigger).await,
-                _ = chores.tick() => self.chores(),
+                _ = chores.tick() => {
+                    self.chores();
+                    self.save_again();
+                    self.keep_deadline().await;
+                }
             }
             if self.dirty {
                 self.refresh().await;

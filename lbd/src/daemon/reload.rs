@@ -1,11 +1,9 @@
-//! Reads a configuration file and decides whether it may replace the one in force.
+//! Reads a configuration's files and decides whether they may replace what is in force.
 
-use crate::sys::peer;
-use lbcore::config::{self, Config, ConfigError, Diff, HostFacts, MAX_BYTES};
+use super::config_files;
+use lbcore::api::ApiError;
+use lbcore::config::{self, Checked, Config, ConfigError, Diff, HostFacts, Sources};
 use lbcore::service::Exhausted;
-use std::fs::{File, Metadata};
-use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// A good file.
@@ -13,8 +11,8 @@ use std::path::Path;
 pub struct Loaded {
     /// What it says.
     pub config: Config,
-    /// Its text, kept as the last good one once it is in force.
-    pub text: String,
+    /// Its texts.
+    pub sources: Sources,
     /// What is legal in it and may still surprise.
     pub warnings: Vec<String>,
 }
@@ -33,97 +31,106 @@ pub struct Refused {
     pub file_at_fault: bool,
 }
 
-/// Reads and checks a file.
-///
-/// # Errors
-/// It cannot be read, or has faults: all of them.
-pub fn load(path: &Path) -> Result<Loaded, Refused> {
-    judge(path, read(path))
+impl Refused {
+    /// For a reason that one line says, and that is not the file's.
+    pub fn because(summary: String) -> Self {
+        Refused {
+            summary,
+            detail: String::new(),
+            faults: Vec::new(),
+            file_at_fault: false,
+        }
+    }
 }
 
-/// As [`load`], of the file that lbd obeys: whoever can write that gives the orders, and is root or
+impl From<ApiError> for Refused {
+    fn from(error: ApiError) -> Self {
+        let hint = error.hint.map_or(String::new(), |hint| format!("; {hint}"));
+        Refused::because(format!("{}{hint}", error.message))
+    }
+}
+
+/// Reads and checks a file and those it includes.
+///
+/// # Errors
+/// One cannot be read, or has faults: all of them.
+pub fn load(path: &Path) -> Result<Loaded, Refused> {
+    weigh(path, config_files::read(path))
+}
+
+/// As [`load`], of the files that lbd obeys: whoever can write them gives the orders, and is root or
 /// lbd's own user, or of a group they chose.
 ///
 /// # Errors
-/// As [`load`]; also where somebody else owns the file, or anybody may write it.
+/// As [`load`]; also where somebody else owns one, or anybody may write it.
 pub fn load_orders(path: &Path) -> Result<Loaded, Refused> {
-    let read = || {
-        let file = open(path)?;
-        if let Some(why) = distrust(&file.metadata()?, peer::own_uid()) {
-            return Err(io::Error::other(why));
-        }
-        whole(file)
-    };
-    judge(path, read())
+    weigh(path, config_files::read_orders(path))
 }
 
-/// Why a file with such an owner and mode gives lbd no orders.
-fn distrust(about: &Metadata, own_uid: u32) -> Option<String> {
-    const OTHERS_WRITE: u32 = 0o002;
-    let owner = about.uid();
-    if owner != 0 && owner != own_uid {
-        return Some(format!(
-            "user id {owner} owns it, who is neither root nor lbd's own user and could have lbd do \
-             anything; to trust what it says: chown root"
-        ));
-    }
-    (about.is_file() && about.mode() & OTHERS_WRITE != 0).then(|| {
-        "anybody may write it, and have lbd do anything; to trust what it says: chmod o-w"
-            .to_owned()
-    })
-}
-
-fn judge(path: &Path, bytes: io::Result<Vec<u8>>) -> Result<Loaded, Refused> {
-    let name = path.display().to_string();
-    let bytes = bytes.map_err(|e| Refused {
-        summary: format!("{name}: {e}"),
-        detail: String::new(),
-        faults: Vec::new(),
+fn weigh(path: &Path, files: std::io::Result<config_files::Files>) -> Result<Loaded, Refused> {
+    let files = files.map_err(|e| Refused {
         file_at_fault: true,
+        ..Refused::because(e.to_string())
     })?;
-    let report = config::offline_check(&name, &bytes, false);
+    let main = (path.to_owned(), files.main.as_slice());
+    let report = config::offline_check_all(main, &files.included, false);
     match report.outcome {
-        Ok(checked) => Ok(Loaded {
-            config: checked.config,
-            text: String::from_utf8_lossy(&bytes).into_owned(),
-            warnings: checked
-                .warnings
-                .iter()
-                .map(|w| format!("{name}:{w}"))
-                .collect(),
-        }),
-        Err(errors) => Err(Refused {
-            summary: summary(&name, &errors),
+        Ok(checked) => Ok(Loaded::of(report.sources, checked)),
+        Err(faults) => Err(Refused {
             detail: report.text,
-            faults: errors.iter().map(|e| format!("{name}:{e}")).collect(),
-            file_at_fault: true,
+            ..bad(&report.sources, &faults)
         }),
     }
 }
 
-fn summary(name: &str, errors: &[ConfigError]) -> String {
-    match errors {
-        [] => format!("{name} is not a good configuration"),
-        [only] => format!("{name}:{only}"),
-        [first, rest @ ..] => format!("{name}:{first}; and {} more", rest.len()),
+/// The texts of a configuration, good or bad.
+///
+/// # Errors
+/// One cannot be read, or is no text.
+pub fn read_sources(path: &Path) -> std::io::Result<Sources> {
+    let files = config_files::read(path)?;
+    let main = (path.to_owned(), files.main.as_slice());
+    let (sources, texts) = Sources::from_bytes(main, &files.included);
+    texts.map_err(|_| std::io::ErrorKind::InvalidData)?;
+    Ok(sources)
+}
+
+/// Checks texts that are there already.
+///
+/// # Errors
+/// All their faults.
+pub fn judge(sources: Sources) -> Result<Loaded, Refused> {
+    match sources.check() {
+        Ok(checked) => Ok(Loaded::of(sources, checked)),
+        Err(faults) => Err(bad(&sources, &faults)),
     }
 }
 
-/// At most one byte more than is accepted: the check says the rest.
-pub fn read(path: &Path) -> io::Result<Vec<u8>> {
-    whole(open(path)?)
+impl Loaded {
+    /// Texts that were checked.
+    pub fn of(sources: Sources, checked: Checked) -> Self {
+        let warnings = checked.warnings.iter();
+        Loaded {
+            warnings: warnings.map(|w| sources.line(w)).collect(),
+            config: checked.config,
+            sources,
+        }
+    }
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    // A pipe in its place must not hold us up.
-    let mut options = File::options();
-    options.read(true).custom_flags(libc::O_NONBLOCK).open(path)
-}
-
-fn whole(file: File) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
+/// Texts that are no good configuration, with every fault of theirs.
+pub fn bad(sources: &Sources, faults: &[ConfigError]) -> Refused {
+    let lines: Vec<String> = faults.iter().map(|fault| sources.line(fault)).collect();
+    Refused {
+        summary: match lines.as_slice() {
+            [] => format!("{} is not a good configuration", sources.main.name()),
+            [only] => only.clone(),
+            [first, rest @ ..] => format!("{first}; and {} more", rest.len()),
+        },
+        detail: sources.render(faults, false),
+        faults: lines,
+        file_at_fault: true,
+    }
 }
 
 /// Gives `new` the running values of keys that are read at start only, and says which those are:
@@ -174,14 +181,9 @@ pub fn check_host(config: &Config, facts: &HostFacts, force: bool) -> Result<(),
 
 impl From<Exhausted> for Refused {
     fn from(exhausted: Exhausted) -> Self {
-        Refused {
-            summary: format!(
-                "{exhausted}; those that were removed count until their last flow has ended"
-            ),
-            detail: String::new(),
-            faults: Vec::new(),
-            file_at_fault: false,
-        }
+        Refused::because(format!(
+            "{exhausted}; those that were removed count until their last flow has ended"
+        ))
     }
 }
 
@@ -194,12 +196,9 @@ pub fn check_emptying(diff: &Diff) -> Result<(), Refused> {
     if !diff.is_drastic() {
         return Ok(());
     }
-    Err(Refused {
-        summary: "refused: it would remove all services or more than half of all reals, and \
-                  nobody typed it; to do it all the same: lbctl reload --force"
+    Err(Refused::because(
+        "refused: it would remove all services or more than half of all reals, and nobody typed \
+         it; to do it all the same: lbctl reload --force"
             .to_owned(),
-        detail: String::new(),
-        faults: Vec::new(),
-        file_at_fault: false,
-    })
+    ))
 }

@@ -2,10 +2,13 @@
 //! other way round.
 
 use super::Options;
+use super::config_files;
+use super::filed::Filed;
+use super::history::History;
 use super::notify::Notifier;
 use super::persist::Places;
 use super::plans;
-use super::reconciler::{Beginning, Reconciler, access_of};
+use super::reconciler::{Beginning, Reconciler, access_of, compose, pinned};
 use super::recover::recover;
 use super::reload::{self, Loaded, Refused};
 use super::rooms::Rooms;
@@ -109,16 +112,18 @@ async fn first_config(options: &Options) -> Result<(Loaded, Option<Refused>), St
     if options.strict {
         return Err(StartError::Config(refused));
     }
-    let last_good = Places::last_good_in(&state_dir_of_bad(&options.config));
-    match reload::load(&last_good) {
-        Ok(loaded) => Ok((loaded, Some(refused))),
-        Err(_) => Err(StartError::Config(refused)),
+    let history = History::load(&state_dir_of_bad(&options.config));
+    let last_good = history.last_good().map(|(_, sources)| sources);
+    match last_good.map(reload::judge) {
+        Some(Ok(loaded)) => Ok((loaded, Some(refused))),
+        _ => Err(StartError::Config(refused)),
     }
 }
 
 /// Where a bad file says that state is kept, else the default.
 fn state_dir_of_bad(file: &Path) -> std::path::PathBuf {
-    let text = reload::read(file).unwrap_or_default();
+    // It matters most when another file is the one that cannot be read.
+    let text = config_files::read_main(file).unwrap_or_default();
     config::state_dir_of_bad(&text).unwrap_or_else(|| config::Lbd::default().state_dir)
 }
 
@@ -129,7 +134,7 @@ fn state_dir_of_bad(file: &Path) -> std::path::PathBuf {
 pub async fn run(options: Options) -> Result<(), StartError> {
     let mut signals = Signals::new().map_err(system("hearing signals"))?;
     let (loaded, fallback) = first_config(&options).await?;
-    let config = loaded.config.clone();
+    let config = &loaded.config;
     let log = crate::log::set(&config.lbd);
     if let Some(refused) = &fallback {
         tracing::error!(
@@ -140,18 +145,27 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     if let Some(missing) = capability::missing() {
         return Err(StartError::Capability(missing));
     }
-    check_kernel(&config)?;
-    let places = places(&config);
+    check_kernel(config)?;
+    let places = places(config);
     places.make().map_err(system("making directories"))?;
     let key = places.hash_key().map_err(system("reading the hash key"))?;
     let (set, flows) = recover(&places, &key, &config.network)?;
     let generation = set.generation;
-    let (overrides, trouble) = places.load_overrides();
+    let history = History::load(&places.state_dir);
+    let (mut overrides, trouble) = places.load_overrides();
     if let Some(trouble) = trouble {
         warn!(
             trouble,
             "changes by command cannot be read; they are forgotten"
         );
+    }
+    let filed = Filed::read(&loaded);
+    let (running, runtime) = compose(&filed.wanted, &overrides.runtime);
+    let config = running.checked.config;
+    if std::mem::replace(&mut overrides.runtime, runtime) != overrides.runtime
+        && let Err(error) = places.save_overrides(&overrides)
+    {
+        warn!(%error, "what the file overrules could not be forgotten");
     }
 
     let (maintenance, trouble) = places.load_maintenance();
@@ -185,6 +199,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     let now = (clock::now(), SystemTime::now());
     let mut world = World::new(config.clone(), key, overrides, set, now);
     world.maintenance = maintenance;
+    world.pinned = pinned(&filed.wanted.config, &config);
     let links = link::snapshot()
         .await
         .map_err(system("reading this host's interfaces"))?;
@@ -207,6 +222,8 @@ pub async fn run(options: Options) -> Result<(), StartError> {
         world,
         places: places.clone(),
         config_file: options.config.clone(),
+        filed,
+        history,
         board,
         generation,
         fallback,
@@ -216,7 +233,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
         out,
         notifier: Notifier::new(),
     });
-    reconciler.begin(&loaded.text).await;
+    reconciler.begin().await;
     let mut tasks = rooms.tasks;
     tasks.push(tokio::spawn(server.run(rooms.access, ask.clone())));
     tasks.push(tokio::spawn(metrics::run(rooms.metrics, ask, registry)));

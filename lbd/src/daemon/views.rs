@@ -57,6 +57,7 @@ impl Reconciler {
                     message,
                 }),
             last_good_in_use: self.last_good_in_use,
+            unconfirmed: self.unconfirmed_view(),
             drift: self.drift(),
             engines: self.engines(),
             interfaces,
@@ -141,36 +142,7 @@ impl Reconciler {
     }
 
     pub(super) fn drift(&self) -> Vec<DriftView> {
-        let mut drift = Vec::new();
-        for (service, reals) in &self.world.overrides.reals {
-            let config = self
-                .world
-                .config
-                .services
-                .iter()
-                .find(|s| s.name == *service);
-            for (place, changed) in reals {
-                let real = config.and_then(|s| s.reals.iter().find(|r| r.place() == *place));
-                let name = real.map_or_else(|| place.ip().to_string(), |r| r.name.clone());
-                let key = |what: &str| format!("service[{service}].real[{name}].{what}");
-                if let Some(c) = changed.admin {
-                    let (file, running) = (c.file.word().to_owned(), c.running.word().to_owned());
-                    drift.push(DriftView {
-                        key: key("admin"),
-                        file,
-                        running,
-                    });
-                }
-                if let Some(c) = changed.weight {
-                    let (file, running) = (c.file.to_string(), c.running.to_string());
-                    drift.push(DriftView {
-                        key: key("weight"),
-                        file,
-                        running,
-                    });
-                }
-            }
-        }
+        let mut drift = self.drift.clone();
         for (vip, hold) in &self.world.overrides.vips {
             let running = match hold {
                 Hold::Default => continue,
@@ -205,6 +177,21 @@ impl Reconciler {
         }
         warnings.extend(self.standing_warnings.iter().cloned());
         warnings.extend(self.log.warning());
+        if let Some(view) = self.unconfirmed_view() {
+            warnings.push(format!(
+                "revision {} is not confirmed: in {} s revision {} comes back; lbctl config \
+                 confirm keeps it, lbctl config undo takes it back now",
+                view.revision, view.seconds_left, view.back_to
+            ));
+        }
+        if let Some(unsaved) = &self.filed.unsaved {
+            warnings.push(format!(
+                "revision {} is in force, but not saved: {}; a restart or a reload undoes it \
+                 until it is",
+                self.revision, unsaved.why
+            ));
+        }
+        warnings.extend(self.history.warnings.iter().cloned());
         warnings.extend(self.board.certificate_warnings());
         for worker in self.live.workers() {
             if let WorkerState::Waiting(why) = worker.state() {

@@ -1,5 +1,6 @@
-//! `watch = true`: a changed configuration file is a reload.
+//! `watch = true`: a changed configuration file, or one that it includes, is a reload.
 
+use super::config_files::{self, Files};
 use super::reconciler::Trigger;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use std::path::{Path, PathBuf};
@@ -7,17 +8,21 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::warn;
 
+/// What such a reload is called.
+pub const FILE_CHANGED: &str = "the file has changed";
+
 /// ConfigMap swaps and renames on odd file systems escape watches: the file is also looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Editors write in several steps; this long without another is the end of it.
 const SETTLE: Duration = Duration::from_millis(200);
 
-/// Asks for a reload whenever the file has other contents, until nobody hears `reloads`.
+/// Asks for a reload whenever the files have other contents, until nobody hears `reloads`.
 pub async fn run(file: PathBuf, reloads: mpsc::Sender<Trigger>) {
     let (hints, mut hinted) = mpsc::channel(1);
-    let _watcher = watch_directory(&file, hints);
+    let mut watched = Watched::new(hints);
     let mut seen = contents(&file).await;
+    watched.follow(&file, seen.as_ref());
     loop {
         tokio::select! {
             Some(()) = hinted.recv() => {
@@ -30,8 +35,9 @@ pub async fn run(file: PathBuf, reloads: mpsc::Sender<Trigger>) {
         let now = contents(&file).await;
         if now.is_some() && now != seen {
             seen = now;
+            watched.follow(&file, seen.as_ref());
             if reloads
-                .send(Trigger::Unattended("the file has changed"))
+                .send(Trigger::Unattended(FILE_CHANGED))
                 .await
                 .is_err()
             {
@@ -41,27 +47,59 @@ pub async fn run(file: PathBuf, reloads: mpsc::Sender<Trigger>) {
     }
 }
 
-/// The directory is watched, not the file: a rename puts another file in its place.
-fn watch_directory(file: &Path, hints: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
-    let parent = file.parent().filter(|p| !p.as_os_str().is_empty());
-    let directory = parent.unwrap_or(Path::new("."));
-    let tell = move |_: notify::Result<notify::Event>| {
-        // Full: a hint is waiting already.
-        let _ = hints.try_send(());
-    };
-    let watcher = notify::recommended_watcher(tell).and_then(|mut watcher| {
-        watcher.watch(directory, RecursiveMode::NonRecursive)?;
-        Ok(watcher)
-    });
-    match watcher {
-        Ok(watcher) => Some(watcher),
-        Err(error) => {
-            warn!(%error, directory = %directory.display(), "watching fails; looking every 5 s");
-            None
+/// The directories that are watched, not the files: a rename puts another file in a place.
+struct Watched {
+    watcher: Option<RecommendedWatcher>,
+    directories: Vec<PathBuf>,
+}
+
+impl Watched {
+    fn new(hints: mpsc::Sender<()>) -> Self {
+        let tell = move |_: notify::Result<notify::Event>| {
+            // Full: a hint is waiting already.
+            let _ = hints.try_send(());
+        };
+        let watcher = notify::recommended_watcher(tell);
+        let watcher =
+            watcher.inspect_err(|error| warn!(%error, "watching fails; looking every 5 s"));
+        Watched {
+            watcher: watcher.ok(),
+            directories: Vec::new(),
         }
+    }
+
+    /// Watches the directories of these files, and no others.
+    fn follow(&mut self, file: &Path, files: Option<&Files>) {
+        let Some(watcher) = &mut self.watcher else {
+            return;
+        };
+        let none = Files::default();
+        let wanted = config_files::directories(file, files.unwrap_or(&none));
+        for directory in self.directories.iter().filter(|d| !wanted.contains(d)) {
+            // It may be gone, and then is not watched either.
+            let _ = watcher.unwatch(directory);
+        }
+        let mut watched = Vec::new();
+        for directory in wanted {
+            if self.directories.contains(&directory) {
+                watched.push(directory);
+                continue;
+            }
+            match watcher.watch(&directory, RecursiveMode::NonRecursive) {
+                Ok(()) => watched.push(directory),
+                Err(error) => {
+                    let directory = directory.display();
+                    warn!(%error, %directory, "watching fails; looking every 5 s");
+                }
+            }
+        }
+        self.directories = watched;
     }
 }
 
-async fn contents(file: &Path) -> Option<Vec<u8>> {
-    tokio::fs::read(file).await.ok()
+/// All files; `None` while one cannot be read.
+async fn contents(file: &Path) -> Option<Files> {
+    let file = file.to_owned();
+    let read = tokio::task::spawn_blocking(move || config_files::read(&file));
+    read.await.ok()?.ok()
 }

@@ -53,14 +53,14 @@ pub struct RealFacts {
 }
 
 /// News that are on hold because the trouble may be ours.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Held {
     health: BTreeMap<RealId, HealthNews>,
     neighbors: BTreeMap<IpAddr, NeighborNews>,
 }
 
 /// The reals that panic mode goes on with.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct LastGood {
     reals: BTreeSet<RealId>,
     /// Whether the service no longer serves by its reals: then the set stays as it is. Before,
@@ -78,11 +78,15 @@ impl LastGood {
     }
 }
 
-/// Everything the reconciler knows.
-#[derive(Debug)]
+/// Everything the reconciler knows. A copy of it is where a change is tried out.
+#[derive(Clone, Debug)]
 pub struct World {
-    /// The configuration in force.
+    /// The configuration in force, changes with `--runtime` included.
     pub config: Config,
+    /// Reals whose weight was set with `--runtime`: that goes before the one they give themselves.
+    pub pinned: HashSet<(String, SocketAddr)>,
+    /// Reals that were removed with `--now`: their flows do not linger.
+    pub at_once: HashSet<(String, SocketAddr)>,
     /// The key of every hash.
     pub key: HashKey,
     /// Who has which id.
@@ -113,7 +117,7 @@ pub struct World {
 }
 
 /// A real that is to be forgotten once it has no flows.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Leaving {
     service: String,
     at: SocketAddr,
@@ -150,6 +154,8 @@ impl World {
         let ways = ways.collect();
         World {
             config,
+            pinned: HashSet::new(),
+            at_once: HashSet::new(),
             key,
             registry: set.registry,
             overrides,
@@ -188,8 +194,8 @@ impl World {
         Ok(())
     }
 
-    /// A service that has only another name than in `old` keeps its ids, and so its flows, its
-    /// health and what was changed by command.
+    /// A service that has only another name than in `old` keeps its ids, and so its flows and its
+    /// health.
     pub fn follow_renames(&mut self, old: &Config) {
         let gone = |name: &str| self.config.services.iter().all(|s| s.name != *name);
         for service in &self.config.services {
@@ -203,9 +209,6 @@ impl World {
                 .find(|s| gone(&s.name) && s.keys().any(|key| keys.contains(&key)));
             if let Some(before) = before {
                 self.registry.rename_service(&before.name, &service.name);
-                if let Some(changed) = self.overrides.reals.remove(&before.name) {
-                    self.overrides.reals.insert(service.name.clone(), changed);
-                }
             }
         }
     }
@@ -234,18 +237,6 @@ impl World {
             .filter(|s| !named(&s.name) && free(s) && has_flows(s))
             .cloned()
             .collect();
-    }
-
-    /// The operator's wish in force for one real: changed by command, else the file's.
-    pub fn admin_of(&self, service: &config::Service, real: &config::Real) -> config::Admin {
-        let changed = self
-            .overrides
-            .reals
-            .get(&service.name)
-            .and_then(|r| r.get(&real.place()));
-        changed
-            .and_then(|c| c.admin)
-            .map_or(real.admin, |c| c.running)
     }
 
     /// Takes news of a real's checks. True if it changes anything now.
@@ -483,6 +474,7 @@ impl World {
             self.registry.retire_real(service, *at);
             self.reals.remove(id);
             self.held.health.remove(id);
+            self.at_once.remove(&(service.clone(), *at));
             if self.registry.reals_of(service).next().is_none() {
                 self.lingering.retain(|s| s.name != *service);
             }

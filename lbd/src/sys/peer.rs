@@ -1,7 +1,7 @@
-//! Who is at the other end of a unix socket, and what groups are called.
+//! Who is at the other end of a unix socket, and what users and groups are called.
 
 use super::check;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
@@ -12,8 +12,8 @@ const GROUPS_MAX: usize = 65_536;
 /// Most processes have fewer supplementary groups; more cost a second call.
 const GROUPS_EXPECTED: usize = 64;
 
-/// The largest group entry read: a group with some ten thousand member names.
-const GROUP_ENTRY_MAX: usize = 1 << 20;
+/// The largest entry read of a user or a group: a group with some ten thousand member names.
+const ENTRY_MAX: usize = 1 << 20;
 
 /// The effective user id of this process.
 pub fn own_uid() -> u32 {
@@ -81,12 +81,44 @@ pub fn group_id(name: &str) -> io::Result<Option<u32>> {
             0 if found.is_null() => return Ok(None),
             // SAFETY: `found` is not null, so getgrnam_r has filled `entry`.
             0 => return Ok(Some(unsafe { entry.assume_init() }.gr_gid)),
-            libc::ERANGE if buffer.len() < GROUP_ENTRY_MAX => {
+            libc::ERANGE if buffer.len() < ENTRY_MAX => {
                 buffer.resize(buffer.len() * 4, 0);
             }
             // POSIX lets these, too, mean that there is no such entry.
             libc::ENOENT | libc::ESRCH => return Ok(None),
             error => return Err(io::Error::from_raw_os_error(error)),
+        }
+    }
+}
+
+/// What a user is called; `None` if this host knows no such user, or does not say.
+pub fn user_name(uid: u32) -> Option<String> {
+    let mut buffer = vec![0 as libc::c_char; 4096];
+    loop {
+        let mut entry = std::mem::MaybeUninit::<libc::passwd>::uninit();
+        let mut found = ptr::null_mut();
+        // SAFETY: all pointers are to live memory of the stated sizes.
+        let error = unsafe {
+            libc::getpwuid_r(
+                uid,
+                entry.as_mut_ptr(),
+                buffer.as_mut_ptr(),
+                buffer.len(),
+                &mut found,
+            )
+        };
+        match error {
+            0 if found.is_null() => return None,
+            0 => {
+                // SAFETY: `found` is not null, so getpwuid_r has filled `entry`, and its name is a
+                // string that ends with NUL and lies in `buffer`, which lives on.
+                let name = unsafe { CStr::from_ptr(entry.assume_init().pw_name) };
+                return Some(name.to_string_lossy().into_owned());
+            }
+            libc::ERANGE if buffer.len() < ENTRY_MAX => {
+                buffer.resize(buffer.len() * 4, 0);
+            }
+            _ => return None,
         }
     }
 }
@@ -128,5 +160,11 @@ mod tests {
             None
         );
         assert!(group_id("a\0b").is_err());
+    }
+
+    #[test]
+    fn users_are_found_by_number() {
+        assert_eq!(user_name(0).as_deref(), Some("root"));
+        assert_eq!(user_name(4_000_000_000), None);
     }
 }

@@ -74,8 +74,8 @@ pub fn sections() -> Vec<SectionDoc> {
         keys: shape
             .keys
             .iter()
-            .filter(|(_, kind)| !matches!(kind, Kind::Table(_) | Kind::Tables(_)))
-            .map(|(name, kind)| key(&samples, shape, name, kind))
+            .filter(|known| !matches!(known.kind, Kind::Table(_) | Kind::Tables(_)))
+            .map(|known| key(&samples, shape, known.name, &known.kind))
             .collect(),
     };
     SHAPES.into_iter().map(section).collect()

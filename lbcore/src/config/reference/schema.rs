@@ -28,8 +28,8 @@ fn table(shape: &Shape, docs: &[SectionDoc]) -> Value {
     let doc = docs.iter().find(|doc| doc.header == shape.header);
     let key_doc = |name: &str| doc.and_then(|doc| doc.keys.iter().find(|key| key.name == name));
     let mut keys = Map::new();
-    for (name, kind) in shape.keys {
-        keys.insert((*name).to_owned(), value(kind, docs));
+    for key in shape.keys {
+        keys.insert(key.name.to_owned(), value(&key.kind, docs));
     }
     for (name, key) in &mut keys {
         if let (Some(doc), Some(key)) = (key_doc(name), key.as_object_mut()) {
@@ -47,7 +47,7 @@ fn table(shape: &Shape, docs: &[SectionDoc]) -> Value {
     let required: Vec<&str> = shape
         .keys
         .iter()
-        .filter_map(|(name, _)| key_doc(name))
+        .filter_map(|known| key_doc(known.name))
         .filter(|key| key.owners.is_empty() && key.notes.first().is_some_and(|note| note.required))
         .map(|key| key.name)
         .collect();

@@ -41,13 +41,13 @@ fn every_kind_of_change_has_words() {
         "[lbd]\nmetrics = \"off\"\n{new}[[service]]\nname = \"dns\"\nvip = \"192.0.2.11\"\nport = 53\n"
     );
     insta::assert_snapshot!(words(&between(&old, &new)).join("\n"), @r#"
-    lbd.metrics: 127.0.0.1:9380 -> off
-    network.interfaces: eth0 -> eth1
-    service[web].scheduler: maglev -> wlc
-    service[web].idle_timeout: 15m -> 1m 30s
-    service[web].check[#1].type: tcp -> http (GET /up, host by address, expect 200-399, headers none)
-    service[web].real[rs1].weight: 1 -> 3
-    service[web].real[rs1].mac: learned -> 02:00:00:00:00:21
+    lbd: metrics: 127.0.0.1:9380 -> off
+    network: interfaces: eth0 -> eth1
+    web: scheduler: maglev -> wlc
+    web: idle_timeout: 15m -> 1m 30s
+    web check 1: type: tcp -> http (GET /up, host by address, expect 200-399, headers none)
+    web/rs1: weight: 1 -> 3
+    web/rs1: mac: learned -> 02:00:00:00:00:21
     service web: real rs2 (192.0.2.23) added
     service web: real rs2 (192.0.2.22) removed
     service dns: added (reals: 0)

@@ -4,6 +4,7 @@ mod broken;
 mod diff;
 mod good;
 mod host;
+mod included;
 mod rendered;
 
 /// The start of a file that is good with any service after it.

@@ -23,6 +23,7 @@ pub(super) struct Machine {
 /// The claims of all services so far.
 #[derive(Default)]
 pub(super) struct Claims {
+    /// Each with its place.
     names: HashMap<String, usize>,
     endpoints: HashMap<ServiceKey, (String, usize)>,
     vips: HashSet<IpAddr>,
@@ -33,11 +34,11 @@ pub(super) struct Claims {
 impl Claims {
     /// A service takes its name.
     pub(super) fn name(&mut self, faults: &Faults<'_>, name: &Spanned<String>, path: &str) {
-        let line = faults.line(name.span().start);
         if let Some(first) = self.names.get(name.get_ref()) {
             let message = format!(
-                "another service is called `{}`, on line {first}",
-                name.get_ref()
+                "another service is called `{}`, on {}",
+                name.get_ref(),
+                faults.line_in_words(*first)
             );
             faults.error(
                 name.span(),
@@ -46,7 +47,8 @@ impl Claims {
             );
             return;
         }
-        self.names.insert(name.get_ref().clone(), line);
+        let at = name.span().start;
+        self.names.insert(name.get_ref().clone(), at);
     }
 
     /// A check wants to run a program.
@@ -89,14 +91,15 @@ impl Claims {
                     port: *port.get_ref(),
                     protocol,
                 };
-                if let Some((other, line)) = self.endpoints.get(&key) {
-                    let message = format!("{key} is already served by `{other}` (line {line})");
+                if let Some((other, at)) = self.endpoints.get(&key) {
+                    let line = faults.line_in_words(*at);
+                    let message = format!("{key} is already served by `{other}` ({line})");
                     let fault =
                         Fault::new(message).help("each VIP:port and protocol has one service");
                     faults.error(vip.span(), path, fault);
                 } else {
-                    let line = faults.line(vip.span().start);
-                    self.endpoints.insert(key, (service.to_owned(), line));
+                    let at = vip.span().start;
+                    self.endpoints.insert(key, (service.to_owned(), at));
                 }
             }
         }

@@ -13,9 +13,10 @@ mod syntax;
 mod via;
 
 use super::faults::{Fault, Faults};
-use super::keys::{LBD, NETWORK, SERVICE, TOP};
+use super::keys::{INCLUDED, LBD, NETWORK, SERVICE, TOP};
 use super::model::{Config, Mode};
 use super::raw::Section;
+use super::value;
 use super::{Checked, ConfigError};
 use crate::id::{MAX_REALS, MAX_SERVICES};
 pub(super) use check::OWNERS;
@@ -23,36 +24,19 @@ use claims::Claims;
 use std::time::Duration;
 use toml::de::DeTable;
 
-/// The largest file that is read: 65,536 reals of 64 bytes each, far more than fits a screen.
+/// The most that is read, all files of a configuration together: 65,536 reals of 64 bytes each, far
+/// more than fits a screen.
 pub const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Checks a whole file: its configuration and what may surprise in it.
+/// Checks the text of a file that includes no other: its configuration and what may surprise in it.
 ///
 /// # Errors
 /// Every fault of the file, in file order (the first hundred, and how many more). A file with
 /// one fault is refused whole.
 pub fn check(text: &str) -> Result<Checked, Vec<ConfigError>> {
-    let faults = Faults::new(text);
-    if text.len() > MAX_BYTES {
-        let message = format!("the file is too large: {} bytes", text.len());
-        let fault = Fault::new(message).help(format!("at most {MAX_BYTES} bytes are read"));
-        faults.error(0..0, "", fault);
-        return refused(faults);
-    }
-    if let Some(at) = text.find('\0') {
-        let fault = Fault::new("a NUL byte: this is no text file").help("is it the right file?");
-        faults.error(at..at + 1, "", fault);
-        return refused(faults);
-    }
-    let (document, errors) = DeTable::parse_recoverable(text);
-    if !syntax::tell(&faults, text, &errors) {
-        return refused(faults);
-    }
-    let top = Section::new(&faults, document.get_ref(), 0..0, String::new(), &TOP);
-    let config = file(&top);
-    faults.finish().map(|warnings| Checked { config, warnings })
+    check_all(&[("", text)])
 }
 
 /// Checks a whole file as its bytes.
@@ -60,17 +44,8 @@ pub fn check(text: &str) -> Result<Checked, Vec<ConfigError>> {
 /// # Errors
 /// As [`check`]; also where the bytes are not UTF-8.
 pub fn check_bytes(bytes: &[u8]) -> Result<Checked, Vec<ConfigError>> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => check(text),
-        Err(error) => {
-            // The text up to the first bad byte gives its line and column.
-            let good = std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default();
-            let faults = Faults::new(good);
-            let fault = Fault::new("a byte that is not UTF-8").help("is it the right file?");
-            faults.error(good.len()..good.len(), "", fault);
-            refused(faults)
-        }
-    }
+    all_text(&[bytes])?;
+    check(std::str::from_utf8(bytes).unwrap_or_default())
 }
 
 /// The configuration of a file.
@@ -81,15 +56,112 @@ pub fn parse(toml: &str) -> Result<Config, Vec<ConfigError>> {
     check(toml).map(|checked| checked.config)
 }
 
+/// Whether these files are text.
+///
+/// # Errors
+/// Bytes that are not UTF-8, of each file the first.
+pub(in crate::config) fn all_text(files: &[&[u8]]) -> Result<(), Vec<ConfigError>> {
+    // The text up to the first bad byte gives its line and column.
+    let valid = |bytes: &&[u8]| {
+        bytes
+            .utf8_chunks()
+            .next()
+            .map_or(0, |chunk| chunk.valid().len())
+    };
+    let texts: Vec<(&str, &str)> = files
+        .iter()
+        .map(|bytes| {
+            (
+                "",
+                std::str::from_utf8(&bytes[..valid(bytes)]).unwrap_or_default(),
+            )
+        })
+        .collect();
+    let faults = Faults::new(&texts);
+    for (at, (bytes, (_, text))) in files.iter().zip(&texts).enumerate() {
+        if text.len() < bytes.len() {
+            let end = faults.base(at) + text.len();
+            let fault = Fault::new("a byte that is not UTF-8").help("is it the right file?");
+            faults.error(end..end, "", fault);
+        }
+    }
+    faults.finish().map(|_| ())
+}
+
+/// Checks the files of a configuration, by name and text, the main one first.
+///
+/// # Errors
+/// As [`check`].
+pub(in crate::config) fn check_all(files: &[(&str, &str)]) -> Result<Checked, Vec<ConfigError>> {
+    let faults = Faults::new(files);
+    if !fit_to_read(&faults, files) {
+        return refused(faults);
+    }
+    let documents: Vec<_> = files
+        .iter()
+        .map(|(_, text)| DeTable::parse_recoverable(text))
+        .collect();
+    let mut readable = true;
+    for (at, ((_, errors), (_, text))) in documents.iter().zip(files).enumerate() {
+        readable &= syntax::tell(&faults, faults.base(at), text, errors);
+    }
+    if !readable {
+        return refused(faults);
+    }
+    let sections: Vec<Section<'_>> = documents
+        .iter()
+        .enumerate()
+        .map(|(at, (document, _))| {
+            let shape = if at == 0 { &TOP } else { &INCLUDED };
+            Section::whole(&faults, at, document.get_ref(), shape)
+        })
+        .collect();
+    let Some((top, included)) = sections.split_first() else {
+        return refused(faults);
+    };
+    let config = file(top, included);
+    faults.finish().map(|warnings| Checked { config, warnings })
+}
+
+/// Whether these are text files that are small enough.
+fn fit_to_read(faults: &Faults<'_>, files: &[(&str, &str)]) -> bool {
+    let mut fit = true;
+    let mut total = 0;
+    for (at, (_, text)) in files.iter().enumerate() {
+        let base = faults.base(at);
+        total += text.len();
+        if total > MAX_BYTES {
+            let message = match at {
+                0 => format!("the file is too large: {} bytes", text.len()),
+                _ => format!("the files up to this one are too large: {total} bytes"),
+            };
+            let fault = Fault::new(message).help(format!("at most {MAX_BYTES} bytes are read"));
+            faults.error(base..base, "", fault);
+            return false;
+        }
+        if let Some(nul) = text.find('\0') {
+            let fault =
+                Fault::new("a NUL byte: this is no text file").help("is it the right file?");
+            faults.error(base + nul..base + nul + 1, "", fault);
+            fit = false;
+        }
+    }
+    fit
+}
+
 fn refused(faults: Faults<'_>) -> Result<Checked, Vec<ConfigError>> {
     Err(faults.finish().unwrap_or_else(|errors| errors))
 }
 
-fn file(top: &Section<'_>) -> Config {
+fn file(top: &Section<'_>, included: &[Section<'_>]) -> Config {
+    top.one_or_more("include", value::include);
     let lbd = daemon::lbd(top.table("lbd", &LBD).as_ref());
     let network_section = top.table("network", &NETWORK);
     let network = daemon::network(network_section.as_ref());
-    let sections = top.tables("service", &SERVICE);
+    let files = std::iter::once(top).chain(included);
+    let sections: Vec<_> = files
+        .flat_map(|file| file.tables("service", &SERVICE))
+        .collect();
     let mut claims = Claims::default();
     let services: Vec<_> = sections
         .iter()

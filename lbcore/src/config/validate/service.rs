@@ -121,8 +121,8 @@ fn reals(
     ports: &[toml::Spanned<u16>],
     claims: &mut Claims,
 ) -> Vec<Real> {
-    let mut names: HashMap<String, usize> = HashMap::new();
-    let mut places: HashMap<SocketAddr, usize> = HashMap::new();
+    let mut names: HashMap<String, String> = HashMap::new();
+    let mut places: HashMap<SocketAddr, String> = HashMap::new();
     let mut reals = Vec::new();
     for section in s.tables("real", &REAL) {
         let Some((real, address)) = real::real(&section, mode, ports, claims) else {
@@ -133,10 +133,10 @@ fn reals(
         } else {
             address.span()
         };
-        let line = s.faults.line(span.start);
+        let line = s.faults.line_in_words(span.start);
         if let Some(first) = places.get(&real.place()) {
             let message = format!(
-                "{} is a real of this service already (line {first})",
+                "{} is a real of this service already ({first})",
                 real.address
             );
             let fault = Fault::new(message).help("to give it more traffic, give it more weight");
@@ -144,13 +144,13 @@ fn reals(
                 .error(address.span(), &section.path_of("address"), fault);
         } else if let Some(first) = names.get(&real.name) {
             let message = format!(
-                "another real of this service is called `{}` (line {first})",
+                "another real of this service is called `{}` ({first})",
                 real.name
             );
             let fault = Fault::new(message).help("names are unique in their service");
             s.faults.error(span, &section.path_of("name"), fault);
         }
-        places.entry(real.place()).or_insert(line);
+        places.entry(real.place()).or_insert_with(|| line.clone());
         names.entry(real.name.clone()).or_insert(line);
         reals.push(real);
     }

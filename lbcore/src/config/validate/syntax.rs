@@ -2,12 +2,14 @@
 
 use super::super::faults::{Fault, Faults};
 use super::super::value::quote;
+use std::ops::Range;
 use toml::de::Error;
 
-/// Tells the faults of the TOML. Returns whether the rest of the file was read well enough to be
+/// Tells the faults of the TOML of one file, which begins at `base`. Returns whether the rest of the file was read well enough to be
 /// judged: after an unclosed bracket or quote, what follows is not what its writer meant.
-pub(super) fn tell(faults: &Faults<'_>, text: &str, errors: &[Error]) -> bool {
-    let mut errors: Vec<(std::ops::Range<usize>, &str)> = errors
+pub(super) fn tell(faults: &Faults<'_>, base: usize, text: &str, errors: &[Error]) -> bool {
+    let place = |span: &Range<usize>| base + span.start..base + span.end;
+    let mut errors: Vec<(Range<usize>, &str)> = errors
         .iter()
         .map(|error| {
             let span = error.span().unwrap_or(text.len()..text.len());
@@ -26,18 +28,22 @@ pub(super) fn tell(faults: &Faults<'_>, text: &str, errors: &[Error]) -> bool {
             .find(|(start, _)| message.starts_with(start));
         open.map(|(_, fault)| (span.clone(), *fault))
     });
-    let swallowed_line = swallowed.as_ref().map(|(span, _)| faults.line(span.start));
+    let line = |span: &Range<usize>| faults.line_of_all(base + span.start);
+    let swallowed_line = swallowed.as_ref().map(|(span, _)| line(span));
     let mut readable = swallowed.is_none();
     for (span, message) in &errors {
-        if swallowed_line.is_some_and(|line| faults.line(span.start) >= line) {
+        if swallowed_line.is_some_and(|swallowed| line(span) >= swallowed) {
             break;
         }
         readable &= contained(message);
-        faults.syntax(span.clone(), fault(message, &text[span.clone()]));
+        faults.syntax(place(span), fault(message, &text[span.clone()]));
     }
     if let Some((span, closing)) = swallowed {
         let fault = Fault::new("this cannot stand inside a list or an inline table");
-        faults.syntax(span, fault.help(format!("is a `{closing}` missing above?")));
+        faults.syntax(
+            place(&span),
+            fault.help(format!("is a `{closing}` missing above?")),
+        );
     }
     readable
 }

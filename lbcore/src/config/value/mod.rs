@@ -1,6 +1,7 @@
 //! Single values: what TOML gives, as what a key means, or why not.
 
 mod address;
+mod include;
 mod text;
 
 use super::faults::Fault;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 pub(super) use address::{host, listen, mac, prefix, vip};
+pub(super) use include::include;
 pub use text::check_log_filter;
 pub(super) use text::{
     group, interface, labels, log_filter, path, real_name, run_dir, service_name, text,

@@ -87,8 +87,14 @@ fn t60c_text_from_elsewhere_stays_text() {
 fn no_client_is_told() {
     let mut glance = glance();
     let change = "flows of 198.51.100.7 to 192.0.2.10 cleared".to_owned();
-    let (uid, pid) = (0, 1);
-    glance.lately = vec![event(1, Happening::Change { uid, pid, change })];
+    let (uid, user, pid) = (0, None, 1);
+    let change = Happening::Change {
+        uid,
+        user,
+        pid,
+        change,
+    };
+    glance.lately = vec![event(1, change)];
     glance.status.warnings = vec!["too many from 2001:db8:1::7".into()];
     let main = main(&glance);
     assert!(

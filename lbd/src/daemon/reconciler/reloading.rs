@@ -1,19 +1,27 @@
 //! Another configuration: from the file into force, or refused with the reason.
 
+use super::revisions::Origin;
 use super::{Reconciler, Reloaded, Trigger};
-use crate::control::Access;
-use crate::daemon::persist::{Changed, RealOverride};
-use crate::daemon::reload::{self, Loaded, Refused};
-use lbcore::api::Happening;
-use lbcore::config::{self, Config};
-use std::sync::Arc;
+use crate::control::Peer;
+use crate::daemon::filed::Written;
+use crate::daemon::reload::{self, Refused};
+use crate::daemon::watch_file::FILE_CHANGED;
+use lbcore::api::{Happening, RevisionResult};
+use lbcore::config;
 use std::time::SystemTime;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 impl Reconciler {
     pub(super) async fn reload_unattended(&mut self, trigger: Trigger) {
+        let last_was_good = || self.tallies.last_reload.as_ref().is_none_or(|last| last.1);
+        if matches!(trigger, Trigger::Unattended(FILE_CHANGED))
+            && last_was_good()
+            && self.is_known()
+        {
+            return;
+        }
         // Said by `reload` itself; nobody else is there to hear it.
-        let _ = self.reload(trigger, false).await;
+        let _ = self.reload(trigger, false, None).await;
     }
 
     /// Reads the file again and puts it in force, or says why not; then the old one stays.
@@ -21,12 +29,13 @@ impl Reconciler {
         &mut self,
         trigger: Trigger,
         dry_run: bool,
+        peer: Option<&Peer>,
     ) -> Result<Reloaded, Refused> {
         let notify = !dry_run;
         if notify {
             self.notifier.reloading();
         }
-        let result = self.try_reload(&trigger, dry_run).await;
+        let result = self.try_reload(&trigger, dry_run, peer).await;
         if notify {
             self.count_reload(&trigger, &result);
             self.notifier.ready_again(self.announced_ready);
@@ -35,10 +44,7 @@ impl Reconciler {
     }
 
     fn count_reload(&mut self, trigger: &Trigger, result: &Result<Reloaded, Refused>) {
-        let by = match trigger {
-            Trigger::Unattended(what) => what,
-            Trigger::Typed { .. } => "command",
-        };
+        let by = trigger.by();
         let now = SystemTime::now();
         self.journal.note(Happening::Reload {
             by: by.to_string(),
@@ -83,82 +89,59 @@ impl Reconciler {
         }
     }
 
-    async fn try_reload(&mut self, trigger: &Trigger, dry_run: bool) -> Result<Reloaded, Refused> {
-        let mut loaded = reload::load_orders(&self.config_file)?;
-        let kept = reload::keep_until_restart(&self.world.config, &mut loaded.config);
-        let diff = config::diff(&self.world.config, &loaded.config);
+    async fn try_reload(
+        &mut self,
+        trigger: &Trigger,
+        dry_run: bool,
+        peer: Option<&Peer>,
+    ) -> Result<Reloaded, Refused> {
+        self.refuse_while_unconfirmed()?;
+        let loaded = reload::load_orders(&self.config_file)?;
         let force = matches!(trigger, Trigger::Typed { force: true });
+        let read = Written::of(&loaded);
+        let runtime = self.world.overrides.runtime.clone();
+        let next = self.drawn_up(loaded, &runtime);
         if matches!(trigger, Trigger::Unattended(_)) {
-            reload::check_emptying(&diff)?;
+            reload::check_emptying(&next.diff)?;
         }
-        self.check_host(&loaded.config, force).await?;
-        self.world.check_room(&loaded.config)?;
+        self.check_next(&next, force).await?;
         let reloaded = Reloaded {
-            changes: diff.changes.iter().map(ToString::to_string).collect(),
-            warnings: loaded.warnings.iter().cloned().chain(kept).collect(),
+            changes: next.changes(),
+            warnings: next.warnings.clone(),
+            plan: dry_run.then(|| self.plan(&next)),
         };
         if dry_run {
             return Ok(reloaded);
         }
         self.last_good_in_use = false;
-        let (access, odd) = access_of(&loaded.config);
-        self.standing_warnings = reloaded.warnings.iter().cloned().chain(odd).collect();
-        self.out.access.send_replace(Arc::new(access));
-        if !diff.is_empty() {
-            self.put_in_force(loaded).await;
+        let written = config::diff(&self.filed.wanted.config, &read.config);
+        let overruled = next.runtime != runtime;
+        self.filed.on_disk = read;
+        self.filed.unsaved = None;
+        self.put_in_force(next).await;
+        if overruled {
+            self.save_overrides();
+        }
+        if written.is_empty() {
+            // Its texts may have gained a comment.
+            self.amend_revision(self.revision, |_| ());
+        } else {
+            let origin = Origin {
+                how: trigger.how(),
+                peer,
+                restores: None,
+            };
+            let changes = written.changes.iter().map(ToString::to_string).collect();
+            self.keep_revision(&origin, changes, RevisionResult::Saved);
         }
         Ok(reloaded)
     }
 
-    async fn check_host(&self, config: &Config, force: bool) -> Result<(), Refused> {
-        match crate::link::facts().await {
-            Ok(facts) => reload::check_host(config, &facts, force),
-            Err(error) => {
-                warn!(%error, "what this host itself uses cannot be read; VIPs are not compared with it");
-                Ok(())
-            }
-        }
-    }
-
-    async fn put_in_force(&mut self, loaded: Loaded) {
-        let old = std::mem::replace(&mut self.world.config, loaded.config);
-        self.revision += 1;
-        self.world.follow_renames(&old);
-        self.forget_overruled();
-        self.world.linger(&old, &self.live.loads);
-        self.out.metrics.send_if_modified(|metrics| {
-            let wanted = self.world.config.lbd.metrics;
-            std::mem::replace(metrics, wanted) != wanted
-        });
-        self.refresh().await;
-        if let Err(error) = self.places.save_last_good(&loaded.text) {
-            warn!(%error, "the last good configuration could not be kept");
-        }
-    }
-
-    /// Changes by command hold until the file changes the same key.
-    pub(in crate::daemon) fn forget_overruled(&mut self) {
-        let world = &mut self.world;
-        let before = world.overrides.clone();
-        for (service, reals) in &mut world.overrides.reals {
-            let config = world.config.services.iter().find(|s| s.name == *service);
-            reals.retain(|place, changed| {
-                let real = config.and_then(|s| s.reals.iter().find(|r| r.place() == *place));
-                let Some(real) = real else { return false };
-                overrule(changed, real);
-                !changed.is_empty()
-            });
-        }
-        world.overrides.reals.retain(|_, reals| !reals.is_empty());
-        if world.overrides != before {
-            self.save_overrides();
-        }
-    }
-
-    pub(in crate::daemon) fn save_overrides(&self) {
-        if let Err(error) = self.places.save_overrides(&self.world.overrides) {
-            error!(%error, "the change is in force, but could not be kept: a restart undoes it");
-        }
+    /// Whether the files say, word for word, what lbd last read or wrote: then a watcher has seen
+    /// lbd's own writing, or somebody who took a change back.
+    fn is_known(&self) -> bool {
+        let read = reload::read_sources(&self.config_file);
+        read.is_ok_and(|sources| sources == self.filed.on_disk.sources)
     }
 }
 
@@ -172,17 +155,4 @@ fn in_short(changes: &[String]) -> String {
         [] => "nothing is different".to_owned(),
         _ => told.chain(rest).collect::<Vec<_>>().join("; "),
     }
-}
-
-fn overrule(changed: &mut RealOverride, real: &config::Real) {
-    fn keep<T: PartialEq + Copy>(change: Option<Changed<T>>, file: T) -> Option<Changed<T>> {
-        change.filter(|c| c.file == file && c.running != file)
-    }
-    changed.admin = keep(changed.admin, real.admin);
-    changed.weight = keep(changed.weight, real.weight);
-}
-
-/// Who may use the control socket, and what is odd about it.
-pub(in crate::daemon) fn access_of(config: &Config) -> (Access, Vec<String>) {
-    Access::new(&config.lbd.admin_group, config.lbd.read_group.as_deref())
 }

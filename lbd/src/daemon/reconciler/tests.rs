@@ -1,11 +1,13 @@
 #![allow(clippy::unwrap_used)]
 
-use super::super::persist::Overrides;
+mod commands;
+mod configurations;
+
 use super::super::reload;
 use super::*;
 use crate::control::Peer;
 use crate::live::event::{NeighborNews, Reach};
-use lbcore::api::{How, RealRef, Request, Response, ServiceRef, VipVerb};
+use lbcore::api::{ApiError, How, RealRef, Request, Response, ServiceRef, VipVerb};
 use lbcore::flow::FlowTable;
 use lbcore::load::Weightiness::Active;
 use lbcore::service::ServiceTable;
@@ -41,6 +43,12 @@ impl Rig {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         fs::write(at("lbd.toml"), text).unwrap();
+        Self::start(dir).await
+    }
+
+    /// An lbd that begins with what is in the directory.
+    async fn start(dir: tempfile::TempDir) -> Self {
+        let at = |name: &str| dir.path().join(name);
         let loaded = reload::load(&at("lbd.toml")).unwrap();
         let places = Places {
             run_dir: at("run"),
@@ -53,13 +61,18 @@ impl Rig {
         let flows = FlowTable::create(Vec::leak(memory.collect()), &key).unwrap();
         let now = (clock::now(), SystemTime::now());
         let (set, _) = places.load_set(&key);
-        let world = World::new(
-            loaded.config.clone(),
+        let filed = Filed::read(&loaded);
+        let (mut overrides, _) = places.load_overrides();
+        let (running, runtime) = compose(&filed.wanted, &overrides.runtime);
+        overrides.runtime = runtime;
+        let mut world = World::new(
+            running.checked.config,
             key.clone(),
-            Overrides::default(),
+            overrides,
             set.unwrap_or_default(),
             now,
         );
+        world.pinned = pinned(&filed.wanted.config, &world.config);
         let (guard, mut plans) = watch::channel(Arc::new(plans::guard(&world)));
         let (obeys, guarded) = watch::channel(GuardState::default());
         tokio::spawn(async move {
@@ -91,6 +104,8 @@ impl Rig {
         let me = Reconciler::new(Beginning {
             live: Arc::new(Live::new(key, flows, Vec::new(), 0)),
             config_file: at("lbd.toml"),
+            history: History::load(&places.state_dir),
+            filed,
             board: Arc::new(Board::new(&prometheus::Registry::new()).unwrap()),
             generation: 0,
             fallback: None,
@@ -117,14 +132,14 @@ impl Rig {
             notifier: Notifier::new(),
         });
         let mut rig = Rig { me, dir };
-        rig.me.begin(text).await;
+        rig.me.begin().await;
         rig.me.starting = false;
         rig
     }
 
     async fn save_and(&mut self, text: &str, trigger: Trigger) -> Result<Reloaded, Refused> {
         fs::write(self.dir.path().join("lbd.toml"), text).unwrap();
-        self.me.reload(trigger, false).await
+        self.me.reload(trigger, false, None).await
     }
 
     async fn typed(&mut self, text: &str) -> Reloaded {
@@ -133,6 +148,10 @@ impl Rig {
     }
 
     async fn ask(&mut self, request: Request) -> Response {
+        self.try_ask(request).await.unwrap()
+    }
+
+    async fn try_ask(&mut self, request: Request) -> Result<Response, ApiError> {
         let (reply, answer) = oneshot::channel();
         let peer = Peer {
             uid: 0,
@@ -145,7 +164,7 @@ impl Rig {
             reply,
         };
         self.me.answer(ask).await;
-        answer.await.unwrap().unwrap()
+        answer.await.unwrap()
     }
 
     fn table(&self) -> Arc<ServiceTable> {
@@ -171,8 +190,8 @@ async fn a_bad_file_changes_nothing_and_is_counted() {
     assert!(refused.await.unwrap_err().file_at_fault);
     assert!(Arc::ptr_eq(&rig.table(), &before));
     assert_eq!((rig.me.revision, rig.me.tallies.reloads_refused), (1, 1));
-    let last_good = fs::read_to_string(rig.me.places.last_good()).unwrap();
-    assert_eq!(last_good, web(&[1, 2]));
+    let (_, last_good) = rig.me.history.last_good().unwrap();
+    assert_eq!(last_good.main.text, web(&[1, 2]));
 }
 
 #[tokio::test]
@@ -223,13 +242,16 @@ async fn a_renamed_service_keeps_its_flows() {
 }
 
 #[tokio::test]
-async fn a_command_outlives_reloads_until_the_file_changes_that_key() {
+async fn a_change_for_the_moment_outlives_reloads_until_the_file_changes_that_key() {
     let mut rig = Rig::new(&web(&[1, 2])).await;
     let request = Request::SetReal {
         service: ServiceRef::Name("web".to_owned()),
         real: RealRef("rs1".to_owned()),
         keys: [("weight".to_owned(), 7.into())].into_iter().collect(),
-        how: How::default(),
+        how: How {
+            runtime: true,
+            ..How::default()
+        },
     };
     let answer = rig.ask(request).await;
     assert!(matches!(answer, Response::Changed(_)));
@@ -242,7 +264,8 @@ async fn a_command_outlives_reloads_until_the_file_changes_that_key() {
     let with_weight = format!("{}weight = 3\n", web(&[2, 1]));
     rig.typed(&with_weight).await;
     assert_eq!(rig.table().services[0].members[1].weight, 3);
-    assert!(rig.me.world.overrides.reals.is_empty());
+    assert!(rig.me.world.overrides.runtime.is_empty());
+    assert_eq!(rig.me.status().drift, []);
 }
 
 #[tokio::test]
@@ -445,7 +468,7 @@ async fn what_happens_is_told_and_a_real_keeps_its_history() {
         "real web/rs1 new -> checking",
         "real web/rs2 new -> checking",
         "service web new -> down",
-        "change by uid 0 (pid 1): web/rs1: admin: enabled -> drain",
+        "change by uid 0 root (pid 1): web/rs1: admin: enabled -> drain",
         "real web/rs1 checking -> draining",
         "host nft of lbd removed by somebody, put back",
         "reload by SIGHUP refused, nothing was changed, revision 1",

@@ -125,7 +125,7 @@ impl Reconciler {
                 Some(_) => 0,
             },
             observed_weight: facts.and_then(|f| f.observed_weight).map(u32::from),
-            admin: config.map_or(Admin::Enabled, |c| self.world.admin_of(service, c)),
+            admin: config.map_or(Admin::Enabled, |c| c.admin),
             backup: member.backup,
             removed: member.lingering,
             state: member.state,

@@ -1,7 +1,6 @@
 //! What is known, as the inputs of the next snapshot.
 
 use super::{LastGood, Leaving, RealFacts, World};
-use crate::daemon::persist::Overrides;
 use lbcore::config::{self, Config, Mode, NodeWeight};
 use lbcore::health::Ejections;
 use lbcore::id::{RealId, ServiceId};
@@ -78,7 +77,8 @@ impl World {
         let interfaces = self.interfaces();
         let mut known = Known {
             registry: &mut self.registry,
-            overrides: &self.overrides,
+            pinned: &self.pinned,
+            at_once: &self.at_once,
             reals: &mut self.reals,
             ways: &self.ways,
             last_good: &self.last_good,
@@ -127,7 +127,8 @@ impl World {
 #[derive(Debug)]
 struct Known<'a> {
     registry: &'a mut Registry,
-    overrides: &'a Overrides,
+    pinned: &'a HashSet<(String, SocketAddr)>,
+    at_once: &'a HashSet<(String, SocketAddr)>,
     reals: &'a mut HashMap<RealId, RealFacts>,
     ways: &'a HashMap<IpAddr, Way>,
     last_good: &'a HashMap<ServiceId, LastGood>,
@@ -163,22 +164,19 @@ impl Known<'_> {
             if gone && !has_flows(self.registry, self.loads, real.place()) {
                 continue;
             }
-            let changed = self
-                .overrides
-                .reals
-                .get(&service.name)
-                .and_then(|reals| reals.get(&real.place()))
-                .copied()
-                .unwrap_or_default();
-            let admin = changed.admin.map_or(real.admin, |c| c.running);
+            let place = (service.name.clone(), real.place());
+            let admin = match gone && self.at_once.contains(&place) {
+                true => config::Admin::Disabled,
+                false => real.admin,
+            };
             let asked = checked && !gone && admin != config::Admin::Disabled;
             let mut input = self.real(id, service, &real.name, real.place(), asked)?;
             if checked && !asked {
                 input.health = Health::Checking;
             }
-            input.weight = changed.weight.map_or(real.weight, |c| c.running);
+            input.weight = real.weight;
             input.effective_weight = input.weight;
-            if changed.weight.is_none() && input.weight > 0 {
+            if !self.pinned.contains(&place) && input.weight > 0 {
                 follow.insert(input.id);
             }
             input.admin = admin;
@@ -257,6 +255,9 @@ impl Known<'_> {
             let name = name.unwrap_or_else(|| at.ip().to_string());
             let mut input = self.real(id, service, &name, at, false)?;
             input.lingering = true;
+            if self.at_once.contains(&(service.name.clone(), at)) {
+                input.admin = config::Admin::Disabled;
+            }
             inputs.push(input);
         }
         Ok(inputs)

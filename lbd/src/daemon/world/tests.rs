@@ -393,20 +393,12 @@ fn t33_a_nodes_count_of_pods_is_its_weight() {
 
 #[test]
 fn the_operators_weight_goes_before_the_nodes_own() {
-    use crate::daemon::persist::{Changed, RealOverride};
     let mut bench = Bench::nodes("endpoints", &[1, 2]);
     bench.weighs(1, 3);
     bench.weighs(2, 3);
-    let weight = Some(Changed {
-        running: 7,
-        file: 1,
-    });
-    let wish = RealOverride {
-        weight,
-        ..RealOverride::default()
-    };
-    let wishes = std::iter::once((std::net::SocketAddr::new(address(1), 0), wish)).collect();
-    bench.world.overrides.reals.insert("web".to_owned(), wishes);
+    let place = std::net::SocketAddr::new(address(1), 0);
+    bench.world.pinned.insert(("web".to_owned(), place));
+    bench.world.config.services[0].reals[0].weight = 7;
     bench.refresh();
     assert_eq!(bench.weights(), [7, 3]);
     bench.world.config.services[0].reals[1].weight = 0;

@@ -1,10 +1,10 @@
-//! `lbctl config`: needs no daemon.
+//! `lbctl config check`: needs no daemon.
 
-use crate::args::{ConfigCommand, Format, Global};
+use crate::args::{Format, Global};
 use crate::failure::Failure;
 use crate::output;
 use lbcore::api::printable;
-use lbcore::config::{self, ConfigError, MAX_BYTES};
+use lbcore::config::{self, ConfigError, Gather, MAX_BYTES};
 use serde::Serialize;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
@@ -18,24 +18,28 @@ pub const BAD_CONFIG: u8 = 78;
 #[derive(Serialize)]
 struct CheckReport {
     file: String,
+    /// The main file and those it includes: what `file` of a fault counts.
+    files: Vec<String>,
     good: bool,
     faults: Vec<ConfigError>,
     warnings: Vec<ConfigError>,
 }
 
-pub fn run(command: ConfigCommand, global: &Global) -> Result<ExitCode, Failure> {
-    match command {
-        ConfigCommand::Check { file } => check(&file, global),
-        ConfigCommand::Schema => super::schema::run(),
-    }
-}
-
-fn check(file: &Path, global: &Global) -> Result<ExitCode, Failure> {
+pub fn run(file: &Path, global: &Global) -> Result<ExitCode, Failure> {
     let bytes = read(file, MAX_BYTES)?;
     let name = file.display().to_string();
     let name = printable(if name == "-" { "stdin" } else { &name });
     let color = io::stderr().is_terminal() && output::colors_wanted();
-    let report = config::offline_check(&name, &bytes, color);
+    let included = config::gather(file, &bytes, &Disk).map_err(|error| Failure::Unreadable {
+        file: error.path,
+        source: error.source,
+    })?;
+    let report = config::offline_check_all(
+        (Path::new(&*name).into(), bytes.as_slice()),
+        &included,
+        color,
+    );
+    let files = report.sources.files().map(|file| file.name()).collect();
     let good = report.outcome.is_ok();
     match global.output {
         Format::Json => {
@@ -45,6 +49,7 @@ fn check(file: &Path, global: &Global) -> Result<ExitCode, Failure> {
             };
             let view = CheckReport {
                 file: name.into(),
+                files,
                 good,
                 faults,
                 warnings,
@@ -61,6 +66,27 @@ fn check(file: &Path, global: &Global) -> Result<ExitCode, Failure> {
     } else {
         ExitCode::from(BAD_CONFIG)
     })
+}
+
+/// The files of this host.
+struct Disk;
+
+impl Gather for Disk {
+    fn names(&self, directory: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(directory)? {
+            names.extend(entry?.file_name().into_string());
+        }
+        Ok(names)
+    }
+
+    fn bytes(&self, file: &Path, at_most: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        File::open(file)?
+            .take(at_most as u64)
+            .read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
 }
 
 /// The file's bytes, or stdin's for `-`: at most one more than are accepted, so that too large a
