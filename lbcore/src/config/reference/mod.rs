@@ -7,6 +7,7 @@ mod sample;
 mod schema;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 
 pub use schema::schema;
