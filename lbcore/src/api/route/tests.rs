@@ -385,11 +385,11 @@ fn wrong_calls_are_told_what_is_wrong() {
             "not an IP address",
         ),
         (
-            "GET",
+            "DELETE",
             "/v1/nodes/192.0.2.21",
             "",
             ErrorCode::MethodNotAllowed,
-            "knows PATCH",
+            "knows GET and PATCH",
         ),
         (
             "POST",
