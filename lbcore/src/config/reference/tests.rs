@@ -132,7 +132,10 @@ fn complaints(shape: &Shape, key: &str, value: &Value) -> Vec<String> {
 fn ranges_are_those_the_check_has() {
     let mut seen = 0;
     for shape in SHAPES {
-        for Key { name: key, kind, .. } in shape.keys {
+        for Key {
+            name: key, kind, ..
+        } in shape.keys
+        {
             let (Kind::Integer(min, max) | Kind::OneOrMore(Kind::Integer(min, max))) = kind else {
                 continue;
             };
@@ -151,7 +154,10 @@ fn ranges_are_those_the_check_has() {
 #[test]
 fn sorts_are_those_the_check_has() {
     for shape in SHAPES {
-        for Key { name: key, kind, .. } in shape.keys {
+        for Key {
+            name: key, kind, ..
+        } in shape.keys
+        {
             let (good, wrong) = match kind {
                 Kind::Bool => (json!(true), json!("true")),
                 Kind::Duration => (json!("2s"), json!("2")),
