@@ -256,9 +256,8 @@ fn the_file_is_treated_with_care() {
         fs::remove_file(lbd.config_path()).expect("removed");
         symlink(&target, lbd.config_path()).expect("linked");
         fs::set_permissions(&target, fs::Permissions::from_mode(0o664)).expect("mode");
-        let by_root = nix::unistd::geteuid().is_root();
-        if by_root && std::os::unix::fs::chown(&target, Some(12), Some(34)).is_err() {
-            println!("only user id 0 here: owners are not tested");
+        if std::os::unix::fs::chown(&target, None, Some(34)).is_err() {
+            println!("only one group id here: groups are not tested");
         }
         let about = || {
             let about = fs::metadata(&target).expect("the file");

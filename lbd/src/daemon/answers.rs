@@ -279,10 +279,7 @@ impl Reconciler {
         real: &RealRef,
     ) -> Result<(About, String, SocketAddr), ApiError> {
         let config = self.configured(service)?;
-        let first_port = config.ports.first().copied().unwrap_or_default();
-        let reals = config.reals.iter();
-        let reals = reals.map(|r| (r.name.as_str(), r.address, r.port.unwrap_or(first_port)));
-        let found = &config.reals[which(reals, real, &config.name)?];
+        let found = self.find_real(config, real)?;
         let about = About {
             service: Some(config.name.clone()),
             real: Some(RealRef(found.name.clone())),
