@@ -266,7 +266,8 @@ impl<'a> Plan<'a> {
             };
             let plain = (shared.get(&address) == Some(&1)).then_some(String::new());
             let by_port = || format!("{address}-{}", real.port.unwrap_or(0));
-            let wish = real.name.take().filter(fits).or(plain);
+            let given = real.name.take();
+            let wish = given.clone().filter(fits).or(plain);
             let wish = wish.unwrap_or_else(by_port);
             // An empty name is the address.
             let wish = if wish == address.to_string() {
@@ -291,6 +292,10 @@ impl<'a> Plan<'a> {
                 let n = last.entry(base.clone()).or_insert(1);
                 *n += 1;
                 name = suffixed(&base, *n);
+            }
+            if let Some(given) = given.filter(|given| *given != called(&name)) {
+                let what = format!("called `{}` here, not `{given}`", called(&name));
+                self.tell(&real.origin, what);
             }
             real.name = Some(name).filter(|name| !name.is_empty());
         }
@@ -332,8 +337,10 @@ impl<'a> Plan<'a> {
         name
     }
 
-    /// What it has become. `made_by` is the command; `no_interface` what stands for an interface
-    /// that neither the caller nor the source knows.
+    /// What it has become. `made_by` is the command, `interface_note` says where `interface` is from.
+    ///
+    /// # Errors
+    /// When lbd could not read so much.
     pub(super) fn finish(
         mut self,
         made_by: &str,

@@ -181,6 +181,25 @@ fn defaults_are_inherited() {
     assert_eq!(config.services[0].checks[0].interval.as_secs(), 7);
 }
 
+/// A name that lbd has no use for, or that another server has already.
+#[test]
+fn names_that_change_are_told() {
+    let text = "listen a\n mode tcp\n bind 192.0.2.1:1\n server s/1 10.0.0.1:80\n \
+                server s 10.0.0.2:80\n server s 10.0.0.3:80\n server 10.0.0.2 10.0.0.4:80\n";
+    let imported = imported(text);
+    let told = told(&imported);
+    for (line, name) in [(4, "10.0.0.1"), (6, "s-2"), (7, "10.0.0.4")] {
+        let line = format!("line {line}: ");
+        let said = told
+            .lines()
+            .find(|told| told.starts_with(&line) && told.contains("called"));
+        assert!(
+            said.is_some_and(|said| said.contains(&format!("`{name}` here"))),
+            "{told}"
+        );
+    }
+}
+
 #[test]
 fn an_open_quote_is_refused() {
     let error = import(b"global\n log \"x\n", &options(), &given());
