@@ -158,10 +158,22 @@ struct Style {
 }
 
 impl Style {
-    /// Applies the numbers of one `ESC [ ... m` (ECMA-48, SGR).
+    /// Applies the numbers of one `ESC [ ... m` (ECMA-48, SGR; 38;5 and 48;5 by ISO 8613-6).
     fn apply(&mut self, numbers: &str) {
-        for number in numbers.split(';') {
-            match number.parse().unwrap_or(0) {
+        let mut numbers = numbers.split(';').map(|n| n.parse().unwrap_or(0));
+        while let Some(number) = numbers.next() {
+            match number {
+                // Of the 256 colours the first 16 are the terminal's own.
+                38 | 48 => {
+                    let colour = (numbers.next() == Some(5))
+                        .then(|| numbers.next())
+                        .flatten();
+                    let colour = colour.filter(|n| *n < COLOURS.len());
+                    match number {
+                        38 => self.ink = colour,
+                        _ => self.paper = colour,
+                    }
+                }
                 0 => *self = Style::default(),
                 1 => self.bold = true,
                 2 => self.dim = true,
@@ -220,6 +232,7 @@ mod tests {
 
     #[test]
     fn colours_become_colours_and_text_stays_text() {
+        assert_eq!(page("\x1b[1;38;5;2mup\x1b[0m"), page("\x1b[1;32mup\x1b[0m"));
         let html = page("a<b \x1b[1;32mup\x1b[0m m");
         assert!(html.contains(">a&lt;b </span>"), "{html}");
         assert!(

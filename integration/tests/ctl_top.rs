@@ -33,6 +33,7 @@ fn an_operator_sees_drains_weighs_and_enables_from_top() {
             rate.is_some_and(|rate| rate > 50.0)
         };
         terminal.wait_for("packets flow", SOON, rate);
+        assert!(terminal.html().contains("color:#4fcfa4"), "up is green");
         terminal.press(&["?"]);
         terminal.wait("any key closes this", SOON);
         terminal.press(&["Escape"]);

@@ -66,9 +66,17 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, table: &mut TableState, look: 
     let area = frame.area();
     let warnings = warnings(model, look);
     let log = log(model, look);
-    let height = |text: &Text<'_>| match text.height() {
-        0 => 0,
-        n => n as u16 + 1,
+    // With its title; long lines go on below.
+    let height = |text: &Text<'_>| {
+        let width = usize::from(area.width.max(1));
+        let lines = text
+            .lines
+            .iter()
+            .map(|line| line.width().div_ceil(width).max(1));
+        match lines.sum::<usize>() {
+            0 => 0,
+            n => n as u16 + 1,
+        }
     };
     let sparks = if area.height < LOW { 0 } else { 4 };
     let [head, spark, body, told, warned, logged, foot] = Layout::vertical([
@@ -220,7 +228,7 @@ fn columns(rows: &[Row<'_>], screen: u16) -> Vec<Column> {
     let address = longest.unwrap_or_default().clamp(15, 30) as u16;
     let column = |name, from, width| Column { name, from, width };
     let all = [
-        column("STATE", 0, Constraint::Length(12)),
+        column("STATE", 0, Constraint::Length(13)),
         column("SERVICE / REAL", 0, Constraint::Min(14)),
         column("ADDRESS", 78, Constraint::Length(address)),
         column("WEIGHT", 90, Constraint::Length(6)),
@@ -441,7 +449,7 @@ fn time_of_day(at: SystemTime) -> String {
 
 fn titled<'a>(title: &'a str, text: Text<'a>, look: Look) -> Paragraph<'a> {
     let block = Block::new().title(Line::styled(title, look.quiet()));
-    Paragraph::new(text).block(block)
+    Paragraph::new(text).block(block).wrap(Wrap { trim: false })
 }
 
 fn footer<'a>(model: &'a Model, look: Look) -> Line<'a> {
