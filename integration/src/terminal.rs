@@ -160,7 +160,7 @@ struct Style {
 impl Style {
     /// Applies the numbers of one `ESC [ ... m` (ECMA-48, SGR; 38;5 and 48;5 by ISO 8613-6).
     fn apply(&mut self, numbers: &str) {
-        let mut numbers = numbers.split(';').map(|n| n.parse().unwrap_or(0));
+        let mut numbers = numbers.split(';').map(|n| n.parse::<usize>().unwrap_or(0));
         while let Some(number) = numbers.next() {
             match number {
                 // Of the 256 colours the first 16 are the terminal's own.

@@ -67,14 +67,44 @@ fn text(model: &Model, width: u16, height: u16) -> String {
     screen(model, width, height, true).backend().to_string()
 }
 
+/// Asserts that `shown` has all these words.
+fn shows(shown: &str, words: &[&str]) {
+    for words in words {
+        assert!(shown.contains(words), "{words}:\n{shown}");
+    }
+}
+
 #[test]
 fn everything_at_a_glance() {
-    insta::assert_snapshot!(text(&model(), 120, 30));
+    let shown = text(&model(), 120, 30);
+    shows(
+        &shown,
+        &[
+            "lbd 0.1.0, ready, 1 of 2 services not up, revision 7",
+            "1,000 packets/s",
+            "1.00 Mbit/s from clients",
+            "12 new flows/s",
+            "▲ degraded",
+            "192.0.2.10:443/tcp +1",
+            "● up",
+            "✖ down",
+            "▼ draining",
+            "○ unchecked",
+            "connection refused",
+            "service dns has no checks",
+            "d drain",
+        ],
+    );
 }
 
 #[test]
 fn a_small_screen_shows_what_matters() {
-    insta::assert_snapshot!(text(&model(), 80, 16));
+    let shown = text(&model(), 80, 16);
+    shows(
+        &shown,
+        &["▲ degraded", "✖ down", "rs2", "192.0.2.22", "service dns"],
+    );
+    assert!(!shown.contains("from clients"), "{shown}");
 }
 
 #[test]
@@ -95,7 +125,16 @@ fn what_it_will_do_is_said_first_and_only_y_does_it() {
     let mut model = model();
     // The cursor starts at the first real.
     assert_eq!(press(&mut model, "d"), Then::Draw);
-    insta::assert_snapshot!(text(&model, 100, 24));
+    shows(
+        &text(&model, 100, 24),
+        &[
+            "drain web/rs1?",
+            "It gets no new flows.",
+            "Its 1,222 flows stay until they end, or until drain_timeout.",
+            "NOBODY ELSE is up: the backups or the sorry server answer.",
+            "y  do it",
+        ],
+    );
     assert_eq!(press(&mut model, "d e\n"), Then::Draw, "neither yes nor no");
     assert!(matches!(model.mode, Mode::Confirm { .. }));
     let action = Action {
