@@ -479,6 +479,21 @@ fn a_machine_is_found_in_every_service_that_it_serves() {
             ],
         );
         lbd.ctl(&["node", "list", "203.0.113.9"]).exits(3);
+        lbd.ctl(&["node", "drain", "203.0.113.9"]).exits(3);
+
+        let wishes = || {
+            [("web", "rs1"), ("dns", "rs1"), ("web", "rs2")]
+                .map(|(service, real)| lbd.real(service, real)["admin"].clone())
+        };
+        lbd.ctl(&["node", "drain", &one, "--dry-run"]).ok();
+        assert_eq!(wishes(), ["enabled", "enabled", "enabled"]);
+        let drained = lbd.ctl(&["node", "drain", &one, "--wait", "--timeout", "10s"]);
+        says(&drained.ok(), &["192.0.2.21 has no flows left"]);
+        assert_eq!(wishes(), ["drain", "drain", "enabled"]);
+        lbd.ctl(&["node", "disable", &one]).ok();
+        assert_eq!(wishes(), ["disabled", "disabled", "enabled"]);
+        lbd.ctl(&["node", "enable", &one]).ok();
+        assert_eq!(wishes(), ["enabled", "enabled", "enabled"]);
         lbd.ctl(&["node", "list", "rs1"]).exits(2);
     });
 }

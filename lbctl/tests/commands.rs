@@ -551,22 +551,20 @@ fn a_dry_run_says_much_and_changes_nothing() {
             "real set web rs1 --weight 5 --dry-run",
             "nothing was changed",
         ),
-        ("vip release 192.0.2.10 --dry-run", "now announced"),
-        ("vip take 2001:db8::10 --dry-run", "now conflict"),
+        ("vip release 192.0.2.10 --dry-run", "would change: vip"),
     ] {
         let lbd = obedient();
         let output = lbd.lbctl(line).assert().success();
         let said = text(&output.get_output().stderr);
         assert!(said.contains(words), "{line}: {said}");
         assert!(
-            lbd.heard().iter().all(|request| !request.changes()),
+            lbd.heard().iter().all(|request| match request {
+                Request::SetReal { how, .. } => how.dry_run,
+                other => !other.changes(),
+            }),
             "{line}"
         );
     }
-    obedient()
-        .lbctl("vip take 192.0.2.99 --dry-run")
-        .assert()
-        .code(3);
 }
 
 #[test]
@@ -711,6 +709,7 @@ fn health_is_an_exit_code() {
         status.services[0].state = lbcore::api::ServiceState::Down;
         Ok(match request {
             Request::Service { .. } => Response::Service(Box::new(status.services.remove(0))),
+            Request::Maintenance => Response::Maintenance(Box::new(maintenance(false, 0))),
             _ => Response::Status(Box::new(status)),
         })
     });
@@ -943,4 +942,18 @@ fn a_machine_is_drained_in_every_service_with_one_request() {
         said.contains("192.0.2.21 in web is no longer draining"),
         "{said}"
     );
+}
+
+#[test]
+fn maintenance_is_no_health() {
+    let lbd = FakeLbd::new(|request| {
+        Ok(match request {
+            Request::Service { .. } => Response::Service(Box::new(status().services.remove(0))),
+            Request::Maintenance => Response::Maintenance(Box::new(maintenance(true, 3))),
+            other => panic!("{other:?}"),
+        })
+    });
+    let output = lbd.lbctl("health --service web").assert().code(1);
+    let said = text(&output.get_output().stdout);
+    assert!(said.contains("this lbd is in maintenance"), "{said}");
 }
