@@ -74,6 +74,12 @@ fn bash(line: &str, socket: &Path) -> Vec<String> {
     offered.map(str::to_owned).collect()
 }
 
+/// What is offered without options.
+fn names(offered: Vec<String>) -> Vec<String> {
+    let names = offered.into_iter().filter(|offer| !offer.starts_with('-'));
+    names.collect()
+}
+
 fn fish(line: &str, socket: &Path) -> Vec<String> {
     let script = "lbctl completion fish | source; complete --do-complete $argv[1]";
     let home = tempfile::tempdir().expect("a directory");
@@ -115,9 +121,7 @@ fn shells_offer_names_of_the_running_lbd() {
         let socket = lbd.socket_path();
         for (line, wanted) in LINES {
             for (shell, offered) in [("bash", bash(line, &socket)), ("fish", fish(line, &socket))] {
-                let names = offered.iter().filter(|offer| !offer.starts_with('-'));
-                let names: Vec<&str> = names.map(String::as_str).collect();
-                assert_eq!(names, *wanted, "{shell}: {line}");
+                assert_eq!(names(offered), *wanted, "{shell}: {line}");
             }
         }
         // bash puts back only what stands behind the last colon.
@@ -126,7 +130,7 @@ fn shells_offer_names_of_the_running_lbd() {
         assert_eq!(bash("lbctl status --output=j", &socket), ["json"]);
         // A socket on the line counts.
         let line = format!("lbctl --socket {} service show ", socket.display());
-        assert_eq!(bash(&line, Path::new("/nowhere")), ["dns", "web"]);
+        assert_eq!(names(bash(&line, Path::new("/nowhere"))), ["dns", "web"]);
 
         let directory = tempfile::tempdir().expect("a directory");
         let script = said(
@@ -170,8 +174,7 @@ fn without_lbd_completion_is_quick_and_silent() {
         let started = Instant::now();
         let offered = bash("lbctl service show ", &socket);
         let took = started.elapsed();
-        let names = offered.iter().filter(|offer| !offer.starts_with('-'));
-        assert_eq!(names.count(), 0, "{offered:?}");
+        assert_eq!(names(offered), Vec::<String>::new());
         // Half of a second for bash itself, on a busy machine.
         assert!(
             took < Duration::from_secs(longest),
