@@ -94,6 +94,7 @@ impl Query {
             "certificate_expiry",
             "changes(",
             "restored",
+            "connect_duration",
         ];
         !none.iter().any(|part| self.expr.contains(part))
     }
