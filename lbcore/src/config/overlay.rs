@@ -323,6 +323,11 @@ fn differ(base: &RuntimeChange, old: &Keys, new: &Keys, changes: &mut Vec<Runtim
             (Some(Value::Object(file)), Some(Value::Object(running))) => {
                 differ(&below, file, running, changes);
             }
+            // Each key of a table for itself, also where the table comes or goes.
+            (None, Some(Value::Object(running))) => {
+                differ(&below, &Keys::new(), running, changes);
+            }
+            (Some(Value::Object(file)), None) => differ(&below, file, &Keys::new(), changes),
             (file, running) => {
                 below.file = file.cloned().unwrap_or_default();
                 below.running = running.cloned().unwrap_or_default();

@@ -203,7 +203,12 @@ fn write(path: &Path, text: &str, wanted: &Keys) -> Result<String, EditError> {
     let text = fit::fitted(text, &read(path, text)?, wanted);
     // Whatever odd shape a file has: it says what was asked and nothing else, or is not touched.
     match read(path, &text) {
-        Ok(document) if model::meaning(document.as_table()) == *wanted => Ok(text),
+        Ok(document)
+            if model::without_empty(&model::meaning(document.as_table()))
+                == model::without_empty(wanted) =>
+        {
+            Ok(text)
+        }
         _ => Err(EditError::Unwritable {
             path: path.to_owned(),
         }),

@@ -38,6 +38,25 @@ pub(super) fn of_value(value: &toml_edit::Value) -> Value {
     }
 }
 
+/// The same without tables that say nothing: dotted keys have none when the last one goes.
+pub(super) fn without_empty(keys: &Keys) -> Keys {
+    let left = keys.iter().filter_map(|(key, value)| match value {
+        Value::Object(inner) => {
+            let inner = without_empty(inner);
+            (!inner.is_empty()).then(|| (key.clone(), Value::Object(inner)))
+        }
+        Value::Array(items) => {
+            let item = |item: &Value| match item {
+                Value::Object(keys) => Value::Object(without_empty(keys)),
+                other => other.clone(),
+            };
+            Some((key.clone(), items.iter().map(item).collect()))
+        }
+        other => Some((key.clone(), other.clone())),
+    });
+    left.collect()
+}
+
 /// The tables of a list; none where the key is missing or no list.
 pub(super) fn list<'k>(keys: &'k Keys, key: &str) -> &'k [Value] {
     keys.get(key)

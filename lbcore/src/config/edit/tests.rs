@@ -205,7 +205,7 @@ fn a_section_comes_where_it_belongs() {
             "web",
             json!({"address": "192.0.2.23", "name": "rs3"}),
         )],
-        "+\n+[[service.real]]\n+name = \"rs3\"\n+address = \"192.0.2.23\"\n",
+        "+[[service.real]]\n+name = \"rs3\"\n+address = \"192.0.2.23\"\n+\n",
     );
     changes(
         &[add_real("dns", json!({"address": "192.0.2.33"}))],
