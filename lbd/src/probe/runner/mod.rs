@@ -122,8 +122,11 @@ where
                     self.update(&now_wanted).await
                 }
                 Some(now) = nows.recv() => {
+                    // Whoever asks means the reals there are by now.
+                    let now_wanted = targets.borrow_and_update().clone();
+                    let heard = self.update(&now_wanted).await;
                     self.impatient.take(now, &mut self.roster, clock::now());
-                    Ok(())
+                    heard
                 }
                 Some(ended) = self.probes.join_next_with_id() => self.ended(ended).await,
                 () = until(due) => {
