@@ -40,7 +40,7 @@ fn completion_for_three_shells() {
         let output = lbctl(&format!("completion {shell}")).assert().success();
         let script = output.get_output().stdout.clone();
         assert!(
-            String::from_utf8_lossy(&script).contains("drain"),
+            String::from_utf8_lossy(&script).contains("lbctl"),
             "{shell}"
         );
         // Where the shell is installed, it must at least be able to read the script.

@@ -124,8 +124,14 @@ impl Overlay {
             running, overruled, ..
         } = compose(file, self)?;
         let running = edit::edit(&running.sources, edits)?;
+        let mut overlay = Overlay::between(file, &running.sources)?;
+        // A default said aloud is no difference.
+        let said = edit::edit(file, &[])?.checked.config;
+        overlay.changes.retain(|change| {
+            edit::edit(file, &[change.edit()]).map_or(true, |alone| alone.checked.config != said)
+        });
         Ok(Composed {
-            overlay: Overlay::between(file, &running.sources)?,
+            overlay,
             running,
             overruled,
         })

@@ -74,7 +74,9 @@ impl Scrub {
         let long = shown.secrets.into_iter().filter(|s| s.len() >= SHORTEST);
         for secret in long {
             let json = serde_json::to_string(&secret).unwrap_or_default();
-            self.secrets.push(json.trim_matches('"').to_owned());
+            // The quotes around it, and none of its own.
+            let inner = json.strip_prefix('"').and_then(|j| j.strip_suffix('"'));
+            self.secrets.extend(inner.map(str::to_owned));
             self.secrets.push(secret);
         }
         self.secrets

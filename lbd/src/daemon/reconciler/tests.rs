@@ -471,7 +471,7 @@ async fn what_happens_is_told_and_a_real_keeps_its_history() {
         "change by uid 0 root (pid 1): web/rs1: admin: enabled -> drain",
         "real web/rs1 checking -> draining",
         "host nft of lbd removed by somebody, put back",
-        "reload by SIGHUP refused, nothing was changed, revision 1",
+        "reload by SIGHUP refused, nothing was changed, revision 2",
     ];
     assert_eq!(told.len(), expected.len(), "{told:#?}");
     for (told, expected) in told.iter().zip(expected) {

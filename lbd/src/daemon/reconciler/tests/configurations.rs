@@ -225,7 +225,9 @@ async fn bad_drafts_and_guarded_keys_are_refused_by_their_own_name() {
         .await
         .unwrap_err();
     assert_eq!(bad.code, ErrorCode::BadConfig);
-    assert!(bad.message.starts_with("new.toml:2:1"), "{bad}");
+    assert!(bad.message.starts_with("new.toml:1:1"), "{bad}");
+    let detail = bad.detail.as_deref().unwrap_or_default();
+    assert!(detail.contains("new.toml:2:1"), "{detail}");
     for guarded in [
         format!("[lbd]\nadmin_group = \"everybody\"\n{}", web(&[1])),
         format!("include = [\"/etc/*\"]\n{}", web(&[1])),
