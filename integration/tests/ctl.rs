@@ -441,7 +441,7 @@ fn events_are_followed_from_the_start_of_lbd_to_its_end() {
         until("  service web up -> degraded: 1 of 2 reals up");
         stage.lbd.write_text("nonsense");
         stage.lbd.ctl(&["reload"]).exits(78);
-        until("  reload by command refused, nothing was changed, revision 1: ");
+        until("  reload by command refused, nothing was changed, revision 3: ");
 
         let show = stage.lbd.ctl(&["real", "show", "web", "rs1"]).ok();
         let history: Vec<String> = show
