@@ -91,6 +91,8 @@ impl Terminal {
 
     /// How the program ended, if it did: its exit code.
     pub fn ended(&self) -> Option<i32> {
+        // tmux 3.3 now and then misses that a child has ended, until the next one does.
+        done(self.tmux().args(["run-shell", "true"]));
         let format = "#{pane_dead} #{pane_dead_status}";
         let output = done(self.tmux().args(["display-message", "-p", format]));
         let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -359,7 +359,12 @@ async fn nobody_has_a_command_run_over_the_socket() {
 #[tokio::test]
 async fn t25_after_any_commands_file_and_running_set_are_equal() {
     const COMMENTS: [&str; 3] = ["# ours, since 2019", "# do not touch", "# the shop"];
-    let text = format!("{}\n{}{}\n", COMMENTS[0], web(&[1, 2]), COMMENTS[1])
+    // Below a real's keys a comment is that real's, and goes with it.
+    let text = format!("{}\n{}", COMMENTS[0], web(&[1, 2]))
+        .replace(
+            "protocol = \"tcp\"\n",
+            "protocol = \"tcp\" # do not touch\n",
+        )
         .replace("name = \"web\"\n", "name = \"web\" # the shop\n");
     let mut rig = Rig::new(&text).await;
     let mut random = 88_172_645_463_325_252_u64;
