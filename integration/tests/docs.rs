@@ -243,8 +243,8 @@ fn command_lines_are_understood() {
             let (program, rest) = (words[0], &words[1..]);
             match program {
                 "lbd" => assert_parses("lbd", rest, &page.path),
-                // They would watch for ever.
-                "lbctl" if rest.contains(&"-w") || rest[0] == "top" => {
+                // They would watch for ever, or write a file.
+                "lbctl" if rest.contains(&"-w") || matches!(rest[0], "top" | "bundle") => {
                     assert_parses("lbctl", rest, &page.path);
                 }
                 "lbctl" => {

@@ -166,8 +166,12 @@ fn unit() -> Vec<(String, String)> {
         .collect()
 }
 
-/// The system calls of a set such as `@debug`, by systemd itself.
+/// The system calls of a set such as `@debug`, by systemd itself; or a single one.
 fn calls_of(set: &str, calls: &mut BTreeSet<String>) {
+    if !set.starts_with('@') {
+        calls.insert(set.to_owned());
+        return;
+    }
     let output = run(Command::new("systemd-analyze").args(["syscall-filter", set]));
     for word in String::from_utf8_lossy(&output.stdout).lines().skip(1) {
         let word = word.trim();
