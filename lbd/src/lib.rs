@@ -4,7 +4,7 @@
 //! | floor | rooms |
 //! |---|---|
 //! | 0 | [`sys`] (the only unsafe), [`live`], [`nft`] |
-//! | 1 | [`io`], [`probe`], [`link`], [`neigh`], [`guard`], [`intercept`], [`vip`], [`kernel`] |
+//! | 1 | [`io`], [`xdp`], [`probe`], [`link`], [`neigh`], [`guard`], [`intercept`], [`vip`], [`kernel`] |
 //! | 2 | [`dataplane`], [`proxy`], [`control`], [`doctor`] |
 //! | 3 | [`daemon`] |
 
@@ -22,6 +22,7 @@ pub mod link;
 pub mod neigh;
 pub mod probe;
 pub mod vip;
+pub mod xdp;
 
 pub mod control;
 pub mod dataplane;

@@ -86,6 +86,8 @@ pub struct Network {
     pub interfaces: Vec<String>,
     /// Which engine moves frames.
     pub engine: EngineChoice,
+    /// Where the XDP program runs.
+    pub xdp_mode: XdpMode,
     /// 0 = one per receive queue, at most one per core.
     pub workers: usize,
     /// Capacity of the flow table, all workers together.
@@ -106,6 +108,19 @@ pub enum EngineChoice {
     Auto,
     /// Raw sockets with a memory-mapped receive ring.
     AfPacket,
+    /// An XDP program forwards known flows; raw sockets have the rest.
+    Xdp,
+}
+
+/// `network.xdp_mode`: where the XDP program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XdpMode {
+    /// In the driver where that is right, else in the kernel's receive path.
+    Auto,
+    /// In the driver.
+    Native,
+    /// In the kernel's receive path, behind the driver.
+    Generic,
 }
 
 /// `[[service]]`: a virtual service.

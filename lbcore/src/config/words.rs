@@ -4,7 +4,7 @@ use super::faults::Fault;
 use super::keys::closest;
 use super::model::{
     Admin, Announce, EngineChoice, LogFormat, Mode, NodeWeight, OnDead, SendProxy, Source, Track,
-    Via,
+    Via, XdpMode,
 };
 use super::value::{quote, string};
 use crate::health::dns;
@@ -106,14 +106,18 @@ pub(super) const ENGINE: Words<EngineChoice> = Words {
     known: &[
         ("auto", EngineChoice::Auto),
         ("af_packet", EngineChoice::AfPacket),
+        ("xdp", EngineChoice::Xdp),
     ],
-    later: &["xdp", "af_xdp"],
+    later: &["af_xdp"],
 };
 
-/// Only the engines to come have modes.
-pub(super) const XDP_MODE: Words<()> = Words {
-    known: &[("auto", ())],
-    later: &["native", "generic"],
+pub(super) const XDP_MODE: Words<XdpMode> = Words {
+    known: &[
+        ("auto", XdpMode::Auto),
+        ("native", XdpMode::Native),
+        ("generic", XdpMode::Generic),
+    ],
+    later: &[],
 };
 
 pub(super) const LOG_FORMAT: Words<LogFormat> = Words {

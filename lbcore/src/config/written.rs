@@ -81,6 +81,7 @@ pub(super) fn network(section: &Network) -> Keys {
     let Network {
         interfaces,
         engine,
+        xdp_mode,
         workers,
         flow_entries,
         hash_key_file,
@@ -93,6 +94,7 @@ pub(super) fn network(section: &Network) -> Keys {
     vec![
         ("interfaces", list(interfaces)),
         ("engine", words::ENGINE.word(*engine).to_owned()),
+        ("xdp_mode", words::XDP_MODE.word(*xdp_mode).to_owned()),
         ("workers", workers.to_string()),
         ("flow_entries", flow_entries.to_string()),
         ("hash_key_file", or(key_file, "in state_dir")),

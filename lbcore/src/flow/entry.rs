@@ -74,6 +74,11 @@ impl Coarse {
         Coarse((now.0 / Self::UNIT_MS) as u32)
     }
 
+    /// The number of the unit, modulo 2^32.
+    pub fn units(self) -> u32 {
+        self.0
+    }
+
     /// Milliseconds from here to `now`, to the unit; 0 from slightly ahead of now, and years from
     /// far ahead.
     #[inline]

@@ -81,6 +81,16 @@ impl HashKey {
         HashKey(bytes)
     }
 
+    /// The key as SipHash reads it: two little-endian words.
+    pub fn words(&self) -> [u64; 2] {
+        let (low, high) = self.0.split_at(8);
+        [low, high].map(|half| {
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(half);
+            u64::from_le_bytes(bytes)
+        })
+    }
+
     fn hasher(&self) -> SipHasher13 {
         SipHasher13::new_with_key(&self.0)
     }

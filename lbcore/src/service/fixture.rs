@@ -6,27 +6,39 @@ use crate::net::{HashKey, MacAddr};
 use crate::time::Tick;
 use std::collections::BTreeMap;
 
+/// MAC of its interface.
 pub const OWN_MAC: MacAddr = MacAddr(2, 0, 0, 0, 0, 1);
-pub const IFINDEX: u32 = 7;
+/// Its interface: the number of the loopback, by which the kernel says that the frames of test runs of
+/// BPF programs come in.
+pub const IFINDEX: u32 = 1;
 
 /// A configuration, what is known of its reals, and the making of snapshots from both.
 pub struct World {
+    /// What the file says.
     pub config: Config,
+    /// Of every hash.
     pub key: HashKey,
+    /// Who has which id.
     pub registry: Registry,
+    /// By real; those it does not name are up.
     pub health: BTreeMap<String, Health>,
+    /// By real; those it does not name are known.
     pub ways: BTreeMap<String, Way>,
+    /// State by real, and since when.
     pub last: BTreeMap<String, (RealState, Tick)>,
+    /// Since when a real grows.
     pub ramping: BTreeMap<String, Tick>,
     /// Who is to be held, until when and why.
     pub held: BTreeMap<String, (Tick, String)>,
     /// Who is ejected, and until when.
     pub ejected: BTreeMap<String, Tick>,
+    /// The last good set.
     pub last_good: Vec<String>,
     /// Weights that reals give themselves.
     pub says: BTreeMap<String, u16>,
     /// The operator wants no new flows.
     pub maintenance: bool,
+    /// The time.
     pub now: Tick,
     rings: Rings,
     generation: u64,
@@ -71,10 +83,12 @@ impl World {
         Self::new(&toml)
     }
 
+    /// The MAC of the real whose address ends so.
     pub fn mac(last: u8) -> MacAddr {
         MacAddr(2, 0, 0, 0, 0, last)
     }
 
+    /// Its checks fail.
     pub fn down(&mut self, real: &str) {
         self.health.insert(real.to_owned(), Health::Down);
     }
@@ -123,6 +137,7 @@ impl World {
         }
     }
 
+    /// The next snapshot, with what else comes of it.
     pub fn compile(&mut self) -> Compiled {
         let config = self.config.clone();
         let mut services = Vec::new();
@@ -179,6 +194,7 @@ impl World {
         compiled
     }
 
+    /// The next snapshot.
     pub fn table(&mut self) -> ServiceTable {
         self.compile().table
     }

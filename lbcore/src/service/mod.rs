@@ -18,7 +18,7 @@ pub use registry::{Exhausted, Registry};
 pub use table::{Dial, FlowFate, Interface, Member, Path, Real, Service, ServiceTable, WhyNot};
 pub use weights::{SETTLE, Settled};
 
-#[cfg(test)]
-pub(crate) mod fixture;
+#[cfg(any(test, feature = "fixture"))]
+pub mod fixture;
 #[cfg(test)]
 mod tests;

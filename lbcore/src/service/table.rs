@@ -206,6 +206,18 @@ impl ServiceTable {
         self.reals.get(id.index())?.as_ref()
     }
 
+    /// Every real that has an id.
+    pub fn reals(&self) -> impl Iterator<Item = (RealId, &Real)> {
+        let ids = (0..=u16::MAX).map(RealId);
+        ids.zip(&self.reals)
+            .filter_map(|(id, real)| Some((id, real.as_ref()?)))
+    }
+
+    /// Every VIP of services in mode dr.
+    pub fn vips(&self) -> impl Iterator<Item = &Addr> {
+        self.vips.iter()
+    }
+
     /// The real a flow entry speaks of, unless the id has another owner by now.
     #[inline]
     pub fn real_of(&self, entry: &Entry) -> Option<&Real> {

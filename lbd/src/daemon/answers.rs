@@ -18,6 +18,7 @@ use std::net::{IpAddr, SocketAddr};
 impl Reconciler {
     /// Answers one question. Nobody may be there any more to hear it.
     pub(super) async fn answer(&mut self, ask: Ask) {
+        self.count_fast_path();
         match ask {
             // These wait for others, and the reconciler for nobody.
             Ask::Request {

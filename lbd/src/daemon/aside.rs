@@ -3,7 +3,7 @@
 use super::reload::{self, Loaded, Refused};
 use super::start::places;
 use crate::doctor::{self, HostPlan};
-use crate::{guard, intercept, link, neigh};
+use crate::{guard, intercept, link, neigh, xdp};
 use lbcore::api::DoctorView;
 use lbcore::config::Config;
 use std::path::Path;
@@ -63,7 +63,8 @@ pub async fn cleanup(config: &Config, dry_run: bool) -> (Vec<String>, Vec<String
         Ok(words) => done.extend(words),
         Err(error) => failed.push(format!("neighbour entries: {error}")),
     }
-    for file in places.leftovers() {
+    let pins = xdp::leftovers(&config.lbd.bpf_dir);
+    for file in pins.into_iter().chain(places.leftovers()) {
         let exists = std::fs::symlink_metadata(&file).is_ok();
         if !exists {
             continue;

@@ -86,6 +86,11 @@ impl Places {
         self.run_dir.join("flows")
     }
 
+    /// Held by the lbd that runs here.
+    pub fn lock(&self) -> PathBuf {
+        self.run_dir.join("lock")
+    }
+
     /// The control socket.
     pub fn socket(&self) -> PathBuf {
         self.run_dir.join("lbd.sock")
@@ -101,7 +106,7 @@ impl Places {
 
     /// Every file lbd leaves in `run_dir` when it dies.
     pub fn leftovers(&self) -> Vec<PathBuf> {
-        vec![self.flows(), self.socket(), self.set()]
+        vec![self.flows(), self.socket(), self.set(), self.lock()]
     }
 
     /// Makes the directories that are missing.

@@ -37,6 +37,7 @@ use crate::proxy::{Proxy, ProxyPlan, ProxyState};
 use crate::sys::clock;
 use crate::vip::VipPlan;
 use lbcore::api::{DriftView, Happening, Plan, StateChange};
+use crate::xdp::Engines;
 use lbcore::config::Config;
 use lbcore::health::Handshakes;
 use lbcore::id::RealId;
@@ -58,6 +59,9 @@ const CHORES_EVERY: Duration = Duration::from_millis(200);
 
 /// How often handshakes are counted up: all reals of all workers, so not with every chore.
 const COUNT_EVERY: Duration = Duration::from_secs(10);
+
+/// How often what the XDP program forwarded is counted without being asked for: a microsecond a real.
+const FAST_PATH_COUNTED_EVERY: Duration = Duration::from_secs(1);
 
 /// The guard is applied within tens of milliseconds; a reload does not wait longer than this for
 /// it or for the receive filters.
@@ -185,6 +189,8 @@ pub struct Reconciler {
     /// Gone when the reconciler is: traces end with it.
     pub(super) running: watch::Sender<()>,
     pub(super) log: Filter,
+    pub(super) engines: Engines,
+    fast_path_counted: Tick,
     pub(super) out: Outlets,
     rings: Rings,
     next_change: Option<Tick>,
@@ -225,6 +231,8 @@ pub struct Beginning {
     pub proxy: Option<Arc<Proxy>>,
     /// What the log shows.
     pub log: LogFilter,
+    /// Which engine moves frames where.
+    pub engines: Engines,
     /// The rooms.
     pub out: Outlets,
     /// systemd.
@@ -280,6 +288,8 @@ impl Reconciler {
             proxy: begin.proxy,
             running: watch::Sender::new(()),
             log,
+            engines: begin.engines,
+            fast_path_counted: Tick(0),
             out: begin.out,
             rings: Rings::default(),
             next_change: None,
@@ -397,6 +407,13 @@ impl Reconciler {
             self.counted = now;
             self.note_handshakes();
         }
+        if let Some(fast_path) = &self.engines.fast_path {
+            fast_path.tell_time(now);
+        }
+        if now >= self.fast_path_counted + FAST_PATH_COUNTED_EVERY {
+            self.fast_path_counted = now;
+            self.count_fast_path();
+        }
         // systemd waits for an lbd that works; one that an operator keeps idle does.
         let readiness = self.working();
         if readiness.ready && !self.announced_ready {
@@ -413,6 +430,15 @@ impl Reconciler {
             error!("a worker has stopped beating; the watchdog is no longer fed");
         }
         self.workers_live = live;
+    }
+
+    /// Counts what the XDP program has forwarded. For whoever shows counts, and now and then.
+    pub(super) fn count_fast_path(&mut self) {
+        if let (Some(fast_path), Some(counters)) =
+            (&mut self.engines.fast_path, &self.live.fast_path)
+        {
+            fast_path.count(counters);
+        }
     }
 
     /// Makes the next snapshot and puts it in force: persisted first, then the guard and the
@@ -456,6 +482,11 @@ impl Reconciler {
         wait_until(IN_FORCE_WITHIN, || self.live.filters_at(version)).await;
 
         let vips = plans::vips(&self.world, &table);
+        // Counted under the ids of the snapshot that was in force.
+        self.count_fast_path();
+        if let Some(fast_path) = &mut self.engines.fast_path {
+            fast_path.follow(&table, &self.world.links, clock::now());
+        }
         self.live.publish(table);
         // After the snapshot: a client that is accepted finds its service.
         send_if_new(&self.out.proxy, plans::proxy(&self.world));

@@ -2,43 +2,50 @@
 
 use super::persist::{Places, Set};
 use super::start::{StartError, system};
-use crate::sys::shared_file;
+use crate::sys::shared_file::{self, Mapped};
+use crate::xdp;
 use lbcore::config::Network;
 use lbcore::flow::FlowTable;
 use lbcore::net::HashKey;
 use std::io;
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use tracing::{info, warn};
 
+/// Makes sure that no other lbd has these places, until the process ends.
+///
+/// # Errors
+/// Another one has.
+pub(super) fn claim(places: &Places) -> Result<(), StartError> {
+    shared_file::lock(&places.lock()).map_err(not_ours)
+}
+
+fn not_ours(error: io::Error) -> StartError {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => StartError::Missing(format!(
+            "another lbd runs here ({error}): stop it first (systemctl stop lbd), or give this one \
+             a run_dir of its own"
+        )),
+        _ => system("opening run_dir")(error),
+    }
+}
+
 /// What the last lbd left, as far as it is whole and speaks of the same key; else a new set with an
-/// empty table.
+/// empty table. The table lives in `shared`, the memory of the XDP program, where there is one, else in
+/// a file; a table that is in the other place moves.
 pub(super) fn recover(
     places: &Places,
     key: &HashKey,
     network: &Network,
+    shared: Option<&'static [AtomicU64]>,
+    bpf_dir: &Path,
 ) -> Result<(Set, FlowTable<'static>), StartError> {
     let words = FlowTable::words_for(network.flow_entries);
-    let path = places.flows();
-    let mapped = shared_file::map(&path, words, true)
-        .or_else(|error| {
-            // A pipe, a link or the like is ours to remove from `run_dir`. A file in use is not.
-            if std::fs::symlink_metadata(&path).is_ok_and(|about| about.is_file()) {
-                return Err(error);
-            }
-            warn!(path = %path.display(), %error, "this is no flow table; a new one is made");
-            std::fs::remove_file(&path)?;
-            shared_file::map(&path, words, true)
-        })
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => StartError::Missing(format!(
-                "another lbd runs here ({error}): stop it first (systemctl stop lbd), or give \
-                 this one a run_dir of its own"
-            )),
-            kind if error.raw_os_error().is_some() => {
-                let words = format!("{}: {error}", path.display());
-                system("mapping the flow table")(io::Error::new(kind, words))
-            }
-            _ => system("mapping the flow table")(error),
-        })?;
+    let mapped = match shared {
+        Some(memory) => in_program(memory, &places.flows()),
+        None => in_file(&places.flows(), words, bpf_dir)?,
+    };
     let (set, trouble) = places.load_set(key);
     if let Some(trouble) = trouble {
         warn!(
@@ -63,4 +70,57 @@ pub(super) fn recover(
     let flows =
         FlowTable::create(mapped.words, key).map_err(|e| StartError::Missing(e.to_string()))?;
     Ok((Set::default(), flows))
+}
+
+/// The program's memory, with the flows of a file that an lbd without the program has left.
+fn in_program(memory: &'static [AtomicU64], path: &Path) -> Mapped {
+    let mut fresh = memory[0].load(Relaxed) == 0;
+    if let Ok(file) = shared_file::map(path, memory.len(), false) {
+        if fresh {
+            copy(file.words, memory);
+            fresh = false;
+        }
+        // What stands in it is old from now on.
+        let _ = std::fs::remove_file(path);
+    }
+    Mapped {
+        words: memory,
+        fresh,
+    }
+}
+
+/// The file's memory, with the flows of a program that an lbd has left.
+fn in_file(path: &Path, words: usize, bpf_dir: &Path) -> Result<Mapped, StartError> {
+    let mut mapped = shared_file::map(path, words, true)
+        .or_else(|error| {
+            // A pipe, a link or the like is ours to remove from `run_dir`. A file in use is not.
+            if std::fs::symlink_metadata(path).is_ok_and(|about| about.is_file()) {
+                return Err(error);
+            }
+            warn!(path = %path.display(), %error, "this is no flow table; a new one is made");
+            std::fs::remove_file(path)?;
+            shared_file::map(path, words, true)
+        })
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => not_ours(error),
+            kind if error.raw_os_error().is_some() => {
+                let words = format!("{}: {error}", path.display());
+                system("mapping the flow table")(io::Error::new(kind, words))
+            }
+            _ => system("mapping the flow table")(error),
+        })?;
+    if let Some(pinned) = xdp::pinned_flows(bpf_dir, words) {
+        copy(pinned, mapped.words);
+        mapped.fresh = false;
+    }
+    if let Err(error) = xdp::remove(bpf_dir) {
+        warn!(%error, "an XDP program of the last lbd goes on: lbd cleanup removes it");
+    }
+    Ok(mapped)
+}
+
+fn copy(from: &[AtomicU64], to: &[AtomicU64]) {
+    for (from, to) in from.iter().zip(to) {
+        to.store(from.load(Relaxed), Relaxed);
+    }
 }

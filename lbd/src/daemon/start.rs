@@ -9,7 +9,7 @@ use super::notify::Notifier;
 use super::persist::Places;
 use super::plans;
 use super::reconciler::{Beginning, Reconciler, access_of, compose, pinned};
-use super::recover::recover;
+use super::recover::{claim, recover};
 use super::reload::{self, Loaded, Refused};
 use super::rooms::Rooms;
 use super::signals::{Signals, Stop};
@@ -26,6 +26,7 @@ use crate::live::{Live, WorkerShared};
 use crate::probe::Board;
 use crate::proxy::Proxy;
 use crate::sys::{affinity, capability, clock};
+use crate::xdp;
 use lbcore::config::{self, Config, Network};
 use std::io;
 use std::path::Path;
@@ -149,7 +150,20 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     let places = places(config);
     places.make().map_err(system("making directories"))?;
     let key = places.hash_key().map_err(system("reading the hash key"))?;
-    let (set, flows) = recover(&places, &key, &config.network)?;
+    claim(&places)?;
+    let links = link::snapshot()
+        .await
+        .map_err(system("reading this host's interfaces"))?;
+    let engines = xdp::choose(&xdp::Ground {
+        network: &config.network,
+        bpf_dir: &config.lbd.bpf_dir,
+        reals: config.services.iter().map(|s| s.reals.len()).sum(),
+        key: &key,
+        links: &links,
+    })
+    .map_err(|refusal| StartError::Missing(refusal.to_string()))?;
+    let shared = engines.fast_path.as_ref().map(xdp::FastPath::flow_words);
+    let (set, flows) = recover(&places, &key, &config.network, shared, &config.lbd.bpf_dir)?;
     let generation = set.generation;
     let history = History::load(&places.state_dir);
     let (mut overrides, trouble) = places.load_overrides();
@@ -174,12 +188,9 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     }
 
     let workers = plan_workers(&config.network);
-    let live = Arc::new(Live::new(
-        key.clone(),
-        flows,
-        workers,
-        proxy_workers(&config.network),
-    ));
+    let mut live = Live::new(key.clone(), flows, workers, proxy_workers(&config.network));
+    live.fast_path = shared.map(|_| lbcore::director::Counters::default());
+    let live = Arc::new(live);
     live.flows
         .for_each(|_, entry, _| live.loads.add(entry.real, entry.state.weightiness()));
 
@@ -200,9 +211,6 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     let mut world = World::new(config.clone(), key, overrides, set, now);
     world.maintenance = maintenance;
     world.pinned = pinned(&filed.wanted.config, &config);
-    let links = link::snapshot()
-        .await
-        .map_err(system("reading this host's interfaces"))?;
     let links = Arc::new(links);
     live.set_links(links.clone());
     world.hear_links(links.clone(), clock::now());
@@ -230,6 +238,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
         warnings,
         proxy: Some(proxy.clone()),
         log,
+        engines,
         out,
         notifier: Notifier::new(),
     });
@@ -286,7 +295,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
         .await
         .map_err(|e| StartError::Missing(e.to_string()))?;
     if how == Stop::Clean {
-        stop_clean(tasks, &places).await;
+        stop_clean(tasks, &places, &config.lbd.bpf_dir).await;
     }
     info!("lbd ends");
     Ok(())
@@ -334,7 +343,7 @@ fn plan_workers(network: &Network) -> Vec<Arc<WorkerShared>> {
 
 /// Takes down what only serves while lbd runs. The set and the flow table stay: in `run_dir` they
 /// cost nothing, and a quick start finds its flows again.
-async fn stop_clean(tasks: Vec<JoinHandle<()>>, places: &Places) {
+async fn stop_clean(tasks: Vec<JoinHandle<()>>, places: &Places, bpf_dir: &Path) {
     const END_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
     let ends = async {
         for task in tasks {
@@ -349,6 +358,10 @@ async fn stop_clean(tasks: Vec<JoinHandle<()>>, places: &Places) {
     }
     if let Err(error) = intercept::remove().await {
         warn!(%error, "the interception could not be removed: lbd cleanup does it");
+    }
+    // As the file of flows, the pinned flow table stays for a quick start.
+    if let Err(error) = xdp::detach(bpf_dir) {
+        warn!(%error, "the XDP program could not be detached: lbd cleanup does it");
     }
     let _ = std::fs::remove_file(places.socket());
 }

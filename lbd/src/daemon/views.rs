@@ -90,12 +90,14 @@ impl Reconciler {
                 WorkerState::Waiting(why) => Some(why),
                 WorkerState::Running => None,
             });
+            let chosen = self.engines.chosen.iter();
+            let chosen = chosen.clone().find(|c| c.interface == interface);
+            let xdp = chosen.and_then(|chosen| chosen.xdp);
+            let reason = || chosen.map_or(String::new(), |chosen| chosen.reason.clone());
             EngineView {
-                name: "af_packet".to_owned(),
+                name: if xdp.is_some() { "xdp" } else { "af_packet" }.to_owned(),
                 interface: interface.to_owned(),
-                reason: waiting.unwrap_or_else(|| {
-                    "raw sockets with a receive ring: the engine of this version".to_owned()
-                }),
+                reason: waiting.unwrap_or_else(reason),
                 workers: workers.len(),
             }
         };

@@ -48,6 +48,8 @@ pub struct Live {
     pub taps: Taps,
     workers: Vec<Arc<WorkerShared>>,
     proxies: Vec<Arc<ProxyShared>>,
+    /// What the XDP program has forwarded, where there is one. Only the reconciler writes it.
+    pub fast_path: Option<Counters>,
     stop: AtomicBool,
 }
 
@@ -92,6 +94,7 @@ impl Live {
             taps: Taps::default(),
             workers,
             proxies: (0..proxies).map(|_| Arc::default()).collect(),
+            fast_path: None,
             stop: AtomicBool::new(false),
         }
     }
@@ -173,7 +176,9 @@ impl Live {
     fn sum(&self, of: impl Fn(&Counters) -> u64) -> u64 {
         let packets = self.workers.iter().map(|w| &w.counters);
         let proxied = self.proxies.iter().map(|p| &p.counters);
-        packets.chain(proxied).map(of).fold(0, u64::wrapping_add)
+        let fast = self.fast_path.iter();
+        let all = packets.chain(proxied).chain(fast);
+        all.map(of).fold(0, u64::wrapping_add)
     }
 
     /// Of one service.

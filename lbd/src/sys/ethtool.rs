@@ -5,9 +5,11 @@ use std::io::{self, Error};
 use std::os::fd::AsRawFd;
 
 /// From linux/ethtool.h.
+const ETHTOOL_GDRVINFO: u32 = 0x03;
 const ETHTOOL_GCHANNELS: u32 = 0x3c;
 const ETHTOOL_GFLAGS: u32 = 0x25;
 const ETHTOOL_SFLAGS: u32 = 0x26;
+const ETH_FLAG_RXVLAN: u32 = 1 << 8;
 const ETH_FLAG_LRO: u32 = 1 << 15;
 
 /// `struct ethtool_value`: command and data.
@@ -24,18 +26,39 @@ type Channels = [u32; 9];
 /// When it is on and cannot be switched off: EPERM without CAP_NET_ADMIN, or what the driver says;
 /// `Other` when the driver took the call but did not do it.
 pub fn switch_off_lro(socket: &impl AsRawFd, interface: &str) -> io::Result<bool> {
+    switch_off(socket, interface, ETH_FLAG_LRO, "the driver keeps LRO on")
+}
+
+/// Has the card leave VLAN tags in frames: an XDP program does not see those it takes out, and what
+/// it sends on would lack them. As [`switch_off_lro`] otherwise.
+#[cfg(feature = "xdp")]
+pub fn keep_vlan_tags(socket: &impl AsRawFd, interface: &str) -> io::Result<bool> {
+    switch_off(
+        socket,
+        interface,
+        ETH_FLAG_RXVLAN,
+        "the driver keeps taking VLAN tags out",
+    )
+}
+
+fn switch_off(
+    socket: &impl AsRawFd,
+    interface: &str,
+    flag: u32,
+    stays: &'static str,
+) -> io::Result<bool> {
     let on = match flags(socket, interface, ETHTOOL_GFLAGS, 0) {
         Ok(on) => on,
-        // A driver without the call has no LRO.
+        // A driver without the call has no such offload.
         Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => return Ok(false),
         Err(error) => return Err(error),
     };
-    if on & ETH_FLAG_LRO == 0 {
+    if on & flag == 0 {
         return Ok(false);
     }
-    flags(socket, interface, ETHTOOL_SFLAGS, on & !ETH_FLAG_LRO)?;
-    if flags(socket, interface, ETHTOOL_GFLAGS, 0)? & ETH_FLAG_LRO != 0 {
-        return Err(Error::other("the driver keeps LRO on"));
+    flags(socket, interface, ETHTOOL_SFLAGS, on & !flag)?;
+    if flags(socket, interface, ETHTOOL_GFLAGS, 0)? & flag != 0 {
+        return Err(Error::other(stays));
     }
     Ok(true)
 }
@@ -50,6 +73,23 @@ pub fn lro(socket: &impl AsRawFd, interface: &str) -> io::Result<bool> {
         Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// The name of `interface`'s driver.
+///
+/// # Errors
+/// EOPNOTSUPP where there is none to tell, ENODEV.
+#[cfg(feature = "xdp")]
+pub fn driver(socket: &impl AsRawFd, interface: &str) -> io::Result<String> {
+    // `struct ethtool_drvinfo`: the command, then the driver's name in 32 bytes, and more.
+    const WORDS: usize = 49;
+    let mut info = [0_u32; WORDS];
+    info[0] = ETHTOOL_GDRVINFO;
+    // SAFETY: GDRVINFO reads and writes one ethtool_drvinfo, 196 bytes.
+    unsafe { call(socket, interface, (&raw mut info).cast()) }?;
+    let bytes = info[1..9].iter().flat_map(|word| word.to_ne_bytes());
+    let name: Vec<u8> = bytes.take_while(|byte| *byte != 0).collect();
+    Ok(String::from_utf8_lossy(&name).into_owned())
 }
 
 /// Receive queues of `interface` in use.

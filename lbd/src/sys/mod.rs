@@ -1,6 +1,8 @@
 //! Thin wrappers over system calls: the only room with `unsafe`, each block with its reason.
 
 pub mod affinity;
+#[cfg(feature = "xdp")]
+pub mod bpf_memory;
 pub mod capability;
 pub mod clock;
 pub mod datagrams;

@@ -69,6 +69,17 @@ pub fn map(path: &Path, words: usize, create: bool) -> io::Result<Mapped> {
     Ok(Mapped { words, fresh })
 }
 
+/// Claims the file at `path` (made if it is missing) until the process ends, with no memory. The same
+/// conditions as for [`map`].
+///
+/// # Errors
+/// `WouldBlock` if another process holds it, and as [`map`].
+pub fn lock(path: &Path) -> io::Result<()> {
+    // The lock lives as long as the descriptor.
+    let _ = open_own(path, true)?.into_raw_fd();
+    Ok(())
+}
+
 fn open_own(path: &Path, create: bool) -> io::Result<File> {
     // O_NONBLOCK: a FIFO in its place must not hold us up.
     let file = OpenOptions::new()

@@ -1,7 +1,7 @@
 //! `[lbd]` and `[network]`.
 
 use super::super::faults::Fault;
-use super::super::model::{EngineChoice, Lbd, Network};
+use super::super::model::{EngineChoice, Lbd, Network, XdpMode};
 use super::super::raw::Section;
 use super::super::{value, words};
 use super::HOUR;
@@ -45,6 +45,7 @@ impl Default for Network {
         Network {
             interfaces: Vec::new(),
             engine: EngineChoice::Auto,
+            xdp_mode: XdpMode::Auto,
             workers: 0,
             flow_entries: 1 << 20,
             hash_key_file: None,
@@ -86,7 +87,6 @@ pub(super) fn lbd(section: Option<&Section<'_>>) -> Lbd {
 pub(super) fn network(section: Option<&Section<'_>>) -> Network {
     let d = Network::default();
     let Some(s) = section else { return d };
-    s.get("xdp_mode", |v| words::XDP_MODE.read(v));
     let size = |key: &str, what, min, max, default: usize| {
         s.get(key, value::integer(what, min, max))
             .map_or(default, |n| n.into_inner() as usize)
@@ -94,6 +94,7 @@ pub(super) fn network(section: Option<&Section<'_>>) -> Network {
     Network {
         interfaces: interfaces(s),
         engine: s.get_or("engine", |v| words::ENGINE.read(v), d.engine),
+        xdp_mode: s.get_or("xdp_mode", |v| words::XDP_MODE.read(v), d.xdp_mode),
         workers: size(
             "workers",
             "the number of workers",

@@ -147,11 +147,16 @@ impl<'m> FlowTable<'m> {
     /// 64-bit words of memory that a table for `capacity` flows needs. The capacity is rounded up
     /// to a power of two of buckets, and down to [`MAX_CAPACITY`].
     pub fn words_for(capacity: usize) -> usize {
+        words(Self::buckets_for(capacity))
+    }
+
+    /// How many buckets such a table has.
+    pub fn buckets_for(capacity: usize) -> usize {
         let buckets = capacity
             .min(MAX_CAPACITY)
             .div_ceil(SLOTS)
             .next_power_of_two();
-        words(buckets.max(MIN_BUCKETS))
+        buckets.max(MIN_BUCKETS)
     }
 
     /// Makes an empty table. Writes all of `mem`, so that a file has its blocks and the packet

@@ -129,6 +129,10 @@ impl Rig {
             places,
             proxy: None,
             log: LogFilter::default(),
+            engines: crate::xdp::Engines {
+                fast_path: None,
+                chosen: Vec::new(),
+            },
             notifier: Notifier::new(),
         });
         let mut rig = Rig { me, dir };

@@ -1,0 +1,38 @@
+//! In an lbd that was built without the feature `xdp` there is no program.
+
+use crate::live::event::Link;
+use lbcore::director::Counters;
+use lbcore::service::ServiceTable;
+use lbcore::time::Tick;
+use std::sync::atomic::AtomicU64;
+
+/// Nobody has one.
+#[derive(Debug)]
+pub enum FastPath {}
+
+impl FastPath {
+    /// Never called.
+    pub fn flow_words(&self) -> &'static [AtomicU64] {
+        match *self {}
+    }
+
+    /// Never called.
+    pub fn follow(&mut self, _: &ServiceTable, _: &[Link], _: Tick) {
+        match *self {}
+    }
+
+    /// Never called.
+    pub fn tell_time(&self, _: Tick) {
+        match *self {}
+    }
+
+    /// Never called.
+    pub fn count(&mut self, _: &Counters) {
+        match *self {}
+    }
+
+    /// Never called.
+    pub fn unfinished(&self, _: usize) -> (u64, u64) {
+        match *self {}
+    }
+}

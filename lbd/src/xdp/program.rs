@@ -1,0 +1,239 @@
+//! Loads the program, attaches it, and finds what an earlier lbd has pinned.
+
+use super::{Mode, flows_pin, link_pin, record};
+use crate::sys::bpf_memory;
+use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
+use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::xdp::{XdpLink, XdpMode as AyaMode};
+use aya::programs::{ProgramError, Xdp};
+use aya::{Ebpf, EbpfLoader};
+use lbcore::net::HashKey;
+use std::fmt::Display;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+
+/// Words of one line of the flow table, an element of its map.
+const LINE_WORDS: usize = 8;
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/known_flows.bpf.o"));
+
+/// The name of the program.
+const NAME: &str = "known_flows";
+
+/// The loaded program and its maps.
+pub struct Program {
+    ebpf: Ebpf,
+    /// What it shares with lbd.
+    pub settings: record::Settings,
+    /// The flow table's memory.
+    pub flows: &'static [AtomicU64],
+    /// Two halves.
+    pub reals: Array<MapData, record::RealRecord>,
+    /// VIPs it looks at.
+    pub vips: HashMap<MapData, record::Address, u8>,
+    /// Packets and bytes by real.
+    pub tallies: PerCpuArray<MapData, [u64; 2]>,
+    /// Packets forwarded, and declined as unfinished, by interface.
+    pub frames: PerCpuArray<MapData, [u64; 2]>,
+}
+
+/// Sizes of what is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// 64-bit words of the flow table.
+    pub flow_words: usize,
+    /// Buckets of half of it, a power of two.
+    pub half: usize,
+    /// Reals that are counted; flows of others are declined.
+    pub reals: usize,
+}
+
+impl Program {
+    /// Loads the program, on the flow table that is pinned in `bpf_dir` or on a new one, which is pinned
+    /// there. It is attached nowhere yet, and declines everything.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub fn load(bpf_dir: &Path, key: &HashKey, sizes: Sizes) -> Result<Program, String> {
+        let pin = flows_pin(bpf_dir);
+        let lines = sizes.flow_words / LINE_WORDS;
+        let too_many = |_| format!("a flow table of {lines} lines is too large for a BPF map");
+        let lines = u32::try_from(lines).map_err(too_many)?;
+        discard_unless(&pin, lines)?;
+        let [key0, key1] = key.words();
+        let half_mask = sizes.half as u32 - 1;
+        let mut ebpf = EbpfLoader::new()
+            .override_global("key0", &key0, true)
+            .override_global("key1", &key1, true)
+            .override_global("half_mask", &half_mask, true)
+            .map_max_entries("flows", lines)
+            .map_max_entries("tallies", sizes.reals as u32)
+            .map_pin_path("flows", pin.as_path())
+            .load(OBJECT)
+            .map_err(|error| format!("the program cannot be made: {}", chain(&error)))?;
+        program(&mut ebpf)?
+            .load()
+            .map_err(|error| format!("the kernel refuses the program: {}", chain(&error)))?;
+        let settings = words(taken(&mut ebpf, "settings")?, record::SETTINGS_BYTES / 8)?;
+        let flows = words(taken(&mut ebpf, "flows")?, sizes.flow_words)?;
+        Ok(Program {
+            settings: record::Settings::new(bpf_memory::halves(settings)),
+            flows,
+            reals: made(&mut ebpf, "reals")?,
+            vips: made(&mut ebpf, "vips")?,
+            tallies: made(&mut ebpf, "tallies")?,
+            frames: made(&mut ebpf, "frames")?,
+            ebpf,
+        })
+    }
+
+    /// Attaches the program to an interface and pins the link, unless an earlier lbd's link is pinned
+    /// there: that program goes on until [`take_over`](Self::take_over).
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub fn attach(&mut self, bpf_dir: &Path, ifindex: u32, mode: Mode) -> Result<(), String> {
+        let pin = link_pin(bpf_dir, ifindex, mode);
+        if PinnedLink::from_pin(&pin).is_ok() {
+            return Ok(());
+        }
+        let program = program(&mut self.ebpf)?;
+        let flag = match mode {
+            Mode::Native => AyaMode::Driver,
+            Mode::Generic => AyaMode::Skb,
+        };
+        let id = program
+            .attach_to_if_index(ifindex, flag)
+            .map_err(|error| not_attached(&error))?;
+        let link = program.take_link(id).map_err(|error| chain(&error))?;
+        let link: FdLink = link
+            .try_into()
+            .map_err(|_| "XDP links need Linux 5.9".to_owned())?;
+        link.pin(&pin)
+            .map_err(|error| format!("{}: {}", pin.display(), chain(&error)))?;
+        Ok(())
+    }
+
+    /// Replaces the program of the link pinned for an interface by this one, between two packets.
+    ///
+    /// # Errors
+    /// Why not, in words; a link whose interface is gone is removed.
+    pub fn take_over(&mut self, bpf_dir: &Path, ifindex: u32, mode: Mode) -> Result<(), String> {
+        let pin = link_pin(bpf_dir, ifindex, mode);
+        self.replace(&pin).or_else(|why| {
+            let _ = std::fs::remove_file(&pin);
+            self.attach(bpf_dir, ifindex, mode)
+                .map_err(|again| format!("{why}; and anew: {again}"))
+        })
+    }
+
+    fn replace(&mut self, pin: &Path) -> Result<(), String> {
+        let link = PinnedLink::from_pin(pin).map_err(|error| chain(&error))?;
+        let link = XdpLink::try_from(FdLink::from(link)).map_err(|error| chain(&error))?;
+        let program = program(&mut self.ebpf)?;
+        let id = program
+            .attach_to_link(link)
+            .map_err(|error| chain(&error))?;
+        // The pin keeps it; ours would end with this process.
+        drop(program.take_link(id));
+        Ok(())
+    }
+
+    /// The program, for tests.
+    #[cfg(test)]
+    pub fn xdp(&mut self) -> &mut Xdp {
+        program(&mut self.ebpf).expect("the program")
+    }
+}
+
+/// The flow table an earlier lbd has pinned, if it has this many words.
+pub fn pinned_flows(bpf_dir: &Path, flow_words: usize) -> Option<&'static [AtomicU64]> {
+    let data = MapData::from_pin(flows_pin(bpf_dir)).ok()?;
+    let lines = data.info().ok()?.max_entries() as usize;
+    (lines * LINE_WORDS == flow_words).then_some(())?;
+    bpf_memory::map(data.fd(), flow_words).ok()
+}
+
+/// Removes a pinned flow table of another size, and the links of programs that use it.
+fn discard_unless(pin: &PathBuf, lines: u32) -> Result<(), String> {
+    if pin.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let fits = MapData::from_pin(pin)
+        .ok()
+        .and_then(|data| data.info().ok())
+        .is_some_and(|info| info.max_entries() == lines);
+    match (fits, pin.parent()) {
+        (false, Some(dir)) => super::remove(dir).map_err(|error| error.to_string()),
+        _ => Ok(()),
+    }
+}
+
+fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp, String> {
+    let program = ebpf.program_mut(NAME).ok_or("the object has no program")?;
+    program.try_into().map_err(|error| chain(&error))
+}
+
+fn taken(ebpf: &mut Ebpf, name: &str) -> Result<Map, String> {
+    ebpf.take_map(name)
+        .ok_or_else(|| format!("the program has no map {name}"))
+}
+
+fn made<M: TryFrom<Map>>(ebpf: &mut Ebpf, name: &str) -> Result<M, String>
+where
+    M::Error: std::error::Error,
+{
+    taken(ebpf, name)?
+        .try_into()
+        .map_err(|error| format!("map {name}: {}", chain(&error)))
+}
+
+fn words(map: Map, words: usize) -> Result<&'static [AtomicU64], String> {
+    let Map::Array(data) = map else {
+        return Err("the memory to share is no array".to_owned());
+    };
+    bpf_memory::map(data.fd(), words).map_err(|error| format!("sharing memory: {error}"))
+}
+
+fn not_attached(error: &ProgramError) -> String {
+    match errno(error) {
+        Some(libc::EBUSY | libc::EEXIST) => {
+            "another XDP program is attached there (ip link shows it), and lbd does not replace what is \
+             not its own"
+                .to_owned()
+        }
+        Some(libc::EOPNOTSUPP) => "its driver runs no XDP program".to_owned(),
+        Some(libc::EINVAL | libc::ERANGE) => format!(
+            "its driver refuses: its MTU may be too large for XDP, or an offload in the way ({})",
+            chain(error)
+        ),
+        _ => chain(error),
+    }
+}
+
+fn errno(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return io.raw_os_error();
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// An error with what caused it.
+fn chain(error: &(impl std::error::Error + Display)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    // The verifier's log is for developers; its first line says enough.
+    text.lines().next().unwrap_or_default().to_owned()
+}
