@@ -20,7 +20,7 @@ SHELF    := $(TARGET)/shelf
 DATE     := $(shell date --utc --date="$$(sed -n '/^ -- /{s/.*>  //;p;q}' packaging/deb/changelog)" +%F)
 # Where the programs were built.
 BUILT    ?= $(TARGET)/release
-NETWORK  := cc ip nft ethtool curl setpriv unshare nsenter
+NETWORK  := cc clang ip nft ethtool curl setpriv unshare nsenter
 .PHONY: help
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 16
@@ -121,6 +121,7 @@ install: ## Install release builds and all that belongs to them below $(DESTDIR)
 	install -Dm755 $(BUILT)/lbd $(DESTDIR)$(PREFIX)/bin/lbd
 	install -Dm755 $(BUILT)/lbctl $(DESTDIR)$(PREFIX)/bin/lbctl
 	install -Dm644 systemd/lbd.service $(DESTDIR)$(PREFIX)/lib/systemd/system/lbd.service
+	install -Dm644 systemd/lbd-xdp.conf $(DESTDIR)$(PREFIX)/share/doc/lbd/lbd-xdp.conf
 	install -Dm644 systemd/lbd.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/lbd.conf
 	install -Dm644 systemd/lbd.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/lbd.conf
 	install -Dm644 systemd/lbd.networkd.conf $(DESTDIR)$(PREFIX)/lib/systemd/networkd.conf.d/lbd.conf

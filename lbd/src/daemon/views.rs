@@ -104,6 +104,33 @@ impl Reconciler {
         names.into_iter().map(of).collect()
     }
 
+    /// Where the XDP program forwards less than it declines for checksums that nobody has finished.
+    fn fast_path_warnings(&self) -> Vec<String> {
+        /// Fewer say nothing.
+        const MANY: u64 = 100;
+        let Some(fast_path) = &self.engines.fast_path else {
+            return Vec::new();
+        };
+        let of = |(slot, chosen): (usize, &crate::xdp::Chosen)| {
+            let (unfinished, forwarded) = fast_path.unfinished(slot);
+            (unfinished > MANY && unfinished > forwarded).then(|| {
+                format!(
+                    "xdp on {}: {unfinished} packets came with unfinished checksums and went by raw \
+                     sockets: their sender is on this machine and leaves them to a network card that \
+                     is not there (engine = \"af_packet\" does as well here; or, at the sender, \
+                     ethtool -K INTERFACE tx off)",
+                    chosen.interface
+                )
+            })
+        };
+        self.engines
+            .chosen
+            .iter()
+            .enumerate()
+            .filter_map(of)
+            .collect()
+    }
+
     fn interface_views(&self) -> Vec<InterfaceView> {
         let of = |(slot, name): (usize, &String)| {
             let FrameTotals {
@@ -200,6 +227,7 @@ impl Reconciler {
                 warnings.push(format!("not receiving on {}: {why}", worker.interface));
             }
         }
+        warnings.extend(self.fast_path_warnings());
         for service in &table.services {
             match service.state {
                 ServiceState::Panic | ServiceState::Down => warnings.push(format!(

@@ -1,0 +1,299 @@
+//! The engine `xdp` on real traffic. Needs root: BPF is not for user namespaces.
+
+use integration::conf::{Conf, FAST_TCP_CHECK};
+use integration::daemon::Daemon;
+use integration::long_flows::{LongFlows, Transport};
+use integration::netns::run;
+use integration::stage::{Stage, all_four, vip, vip6, web};
+use integration::topology::Offloads;
+use integration::{figure, isolated, isolated_within, wait_until};
+use nix::sys::signal::Signal;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const BPF_DIR: &str = "/run/bpf/lbd";
+const ECHO_EVERY: Duration = Duration::from_millis(20);
+const SOON: Duration = Duration::from_secs(5);
+
+/// A bpffs of the test's own; false, with a word about it, where there can be none.
+fn bpffs() -> bool {
+    std::fs::create_dir_all("/run/bpf").expect("a directory");
+    let mounted = Command::new("mount")
+        .args(["-t", "bpf", "bpf", "/run/bpf"])
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if !mounted {
+        eprintln!("skipped: the engine xdp needs root");
+    }
+    mounted
+}
+
+fn with_xdp(conf: Conf, mode: &str) -> Conf {
+    conf.lbd("bpf_dir", &format!("\"{BPF_DIR}\""))
+        .network("engine", "\"xdp\"")
+        .network("xdp_mode", &format!("\"{mode}\""))
+}
+
+fn engine(lbd: &Daemon) -> (String, String) {
+    let status = lbd.status();
+    let engine = &status["engines"][0];
+    let word = |key: &str| engine[key].as_str().expect(key).to_owned();
+    (word("name"), word("reason"))
+}
+
+/// Frames the client's requests came in by, as lbd counts them: all of them, whoever forwarded.
+fn assert_frames_add_up(lbd: &Daemon) {
+    let metrics = lbd.settled_metrics();
+    let interface = [("interface", "eth0")];
+    let value = |name: &str| metrics.value(name, &interface);
+    let drops: f64 = metrics
+        .text
+        .lines()
+        .filter(|line| line.starts_with("lbd_drops_total"))
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum();
+    assert_eq!(
+        value("lbd_frames_received_total"),
+        value("lbd_frames_sent_total") + value("lbd_frames_passed_total") + drops
+    );
+}
+
+/// Frames that raw sockets of the balancer got, by the kernel: those the program did not take.
+fn passed_up(stage: &Stage) -> u64 {
+    stage.switch.lb.packet_counters("eth0").rx_packets
+}
+
+#[test]
+fn t1_known_flows_are_forwarded_before_the_stack_in_both_families() {
+    isolated(|| {
+        if !bpffs() {
+            return;
+        }
+        let stage = Stage::new(3, Offloads::Off, &with_xdp(all_four(3), "generic"));
+        let (name, reason) = engine(&stage.lbd);
+        assert_eq!(name, "xdp", "{reason}");
+        assert!(reason.contains("generic"), "{reason}");
+        let client = || stage.switch.cl.handle();
+        for (transport, to, service) in [
+            (Transport::Tcp, vip(), "web"),
+            (Transport::Udp, vip(), "dns"),
+            (Transport::Tcp, vip6(), "web6"),
+            (Transport::Udp, vip6(), "dns6"),
+        ] {
+            let flows = LongFlows::start(client(), transport, to, 30, ECHO_EVERY).assert_opened();
+            for _ in 0..5 {
+                flows.wait_for_echoes();
+            }
+            assert_eq!(flows.broken(), 0, "{service}");
+            assert_eq!(flows.by_server().len(), 3, "{service}: every real has some");
+            flows.finish();
+            let shown = stage.lbd.service(service);
+            assert!(shown["packets"].as_u64() > Some(30 * 5), "{shown}");
+            assert_eq!(shown["new_flows"], 30);
+        }
+        assert_frames_add_up(&stage.lbd);
+        assert_eq!(stage.curl(50).len(), 50);
+    });
+}
+
+#[test]
+fn a_killed_lbd_is_not_missed_by_known_flows_and_the_next_one_takes_them_over() {
+    isolated_within(Duration::from_secs(90), || {
+        if !bpffs() {
+            return;
+        }
+        let conf = with_xdp(Conf::one(web(4)), "generic");
+        let mut stage = Stage::new(4, Offloads::Off, &conf);
+        let flows = stage.flows(200, ECHO_EVERY);
+        for _ in 0..3 {
+            flows.wait_for_echoes();
+        }
+        for _ in 0..2 {
+            stage.lbd.kill();
+            let dead = Instant::now();
+            // Echo after echo without any lbd.
+            for _ in 0..10 {
+                flows.wait_for_echoes();
+            }
+            figure(
+                "echoes of 200 flows while no lbd runs",
+                format!("10 rounds in {:.0?}", dead.elapsed()),
+            );
+            stage.lbd.spawn();
+            stage.lbd.wait_ready();
+            flows.wait_for_echoes();
+            assert_eq!(engine(&stage.lbd).0, "xdp");
+        }
+        assert!(stage.lbd.stop(Signal::SIGUSR2).success());
+        for _ in 0..3 {
+            flows.wait_for_echoes();
+        }
+        stage.lbd.spawn();
+        stage.lbd.wait_ready();
+        flows.wait_for_echoes();
+        assert_eq!(stage.lbd.status()["services"][0]["flows"], 200);
+        assert_eq!(flows.broken(), 0);
+        let stall = flows.finish().iter().map(|flow| flow.longest_stall).max();
+        figure(
+            "xdp: two kill -9 and a restart with 200 flows",
+            format!("moved 0, longest stall {stall:.0?}"),
+        );
+    });
+}
+
+#[test]
+fn a_stop_detaches_and_another_engine_finds_the_flows() {
+    isolated_within(Duration::from_secs(90), || {
+        if !bpffs() {
+            return;
+        }
+        let xdp = with_xdp(Conf::one(web(3)), "generic");
+        let raw = xdp.clone().network("engine", "\"af_packet\"");
+        let mut stage = Stage::new(3, Offloads::Off, &xdp);
+        let flows = stage.flows(60, ECHO_EVERY);
+        flows.wait_for_echoes();
+        let attached = |stage: &Stage| {
+            let shown = stage.switch.lb.ip("-d link show dev eth0");
+            shown.contains("xdp")
+        };
+        assert!(attached(&stage));
+        for conf in [&raw, &xdp, &raw] {
+            stage.lbd.kill();
+            stage.lbd.write(conf);
+            stage.lbd.spawn();
+            stage.lbd.wait_ready();
+            flows.wait_for_echoes();
+            let is_xdp = engine(&stage.lbd).0 == "xdp";
+            assert_eq!(attached(&stage), is_xdp);
+        }
+        assert_eq!(flows.broken(), 0, "flows came along from engine to engine");
+        flows.finish();
+        stage.lbd.write(&xdp);
+        assert!(stage.lbd.stop(Signal::SIGTERM).success());
+        stage.lbd.spawn();
+        stage.lbd.wait_ready();
+        assert!(attached(&stage));
+        assert!(stage.lbd.stop(Signal::SIGTERM).success());
+        assert!(!attached(&stage));
+        let cleanup = |args: &[&str]| {
+            let output = run(stage.lbd.command().arg("cleanup").args(args));
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        assert!(cleanup(&["--dry-run"]).contains(&format!("{BPF_DIR}/flows")));
+        cleanup(&[]);
+        assert!(!Path::new(BPF_DIR).join("flows").exists());
+    });
+}
+
+#[test]
+fn t18_a_drain_and_t17_a_death_are_followed() {
+    isolated_within(Duration::from_secs(90), || {
+        if !bpffs() {
+            return;
+        }
+        let service = web(3)
+            .with("on_dead", "\"rehash\"")
+            .with("dead_grace", "\"0s\"")
+            .check(FAST_TCP_CHECK);
+        let mut stage = Stage::new(3, Offloads::Off, &with_xdp(Conf::one(service), "generic"));
+        let old = stage.flows(60, ECHO_EVERY);
+        old.wait_for_echoes();
+        stage.lbd.ctl(&["real", "drain", "web", "rs1"]).ok();
+        let new = stage.flows(60, ECHO_EVERY);
+        new.wait_for_echoes();
+        assert_eq!(new.by_server().get("rs1"), None, "drained");
+        assert!(old.by_server()["rs1"] > 0, "old flows stay");
+        assert_eq!(old.broken() + new.broken(), 0);
+        new.finish();
+        let of_rs2 = old.by_server()["rs2"];
+        stage.servers[1].stop();
+        wait_until("clients of the dead server know", SOON, || {
+            old.broken() >= of_rs2
+        });
+        assert_eq!(old.broken(), of_rs2, "nobody else's");
+        old.finish();
+    });
+}
+
+#[test]
+fn t9_native_on_a_veth_with_offloads_declines_what_nobody_has_finished() {
+    isolated(|| {
+        if !bpffs() {
+            return;
+        }
+        let stage = Stage::before_lbd(
+            2,
+            Offloads::Defaults,
+            &with_xdp(Conf::one(web(2)), "native"),
+        );
+        // XDP_TX on a veth needs a peer that polls.
+        stage.switch.sw.sh("ethtool -K lb gro on");
+        let mut stage = stage;
+        stage.lbd.spawn();
+        stage.lbd.wait_ready();
+        stage.lbd.wait_announced();
+        assert_eq!(engine(&stage.lbd).0, "xdp");
+        let before = passed_up(&stage);
+        let flows = stage.flows(40, ECHO_EVERY);
+        for _ in 0..5 {
+            flows.wait_for_echoes();
+        }
+        assert_eq!(flows.broken(), 0);
+        flows.finish();
+        assert!(passed_up(&stage) > before);
+        assert_frames_add_up(&stage.lbd);
+        let errors = stage.switch.reals[0].sh("nstat -az TcpInCsumErrors");
+        assert!(
+            errors
+                .lines()
+                .any(|line| line.starts_with("TcpInCsumErrors") && line.contains(" 0 ")),
+            "{errors}"
+        );
+        let status = stage.lbd.status();
+        let warnings = status["warnings"].to_string();
+        assert!(warnings.contains("unfinished"), "{warnings}");
+    });
+}
+
+#[test]
+fn a_program_of_others_is_not_replaced() {
+    isolated(|| {
+        if !bpffs() {
+            return;
+        }
+        let conf = with_xdp(Conf::one(web(1)), "generic");
+        let stage = Stage::new(1, Offloads::Off, &conf);
+        // Whose it is makes no difference: this one knows nothing of the first one's pins.
+        std::fs::create_dir("/run/bpf/other").expect("a directory");
+        let other = conf.lbd("bpf_dir", "\"/run/bpf/other\"");
+        let second = Daemon::prepare(&stage.switch.lb, &other);
+        let output = second.command().output().expect("lbd");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(69), "{said}");
+        assert!(said.contains("another XDP program"), "{said}");
+        assert_eq!(stage.curl(20).len(), 20);
+    });
+}
+
+#[test]
+fn auto_says_why_it_is_not_xdp() {
+    isolated(|| {
+        let conf = Conf::one(web(1)).network("engine", "\"auto\"");
+        let stage = Stage::new(1, Offloads::Off, &conf);
+        let (name, reason) = engine(&stage.lbd);
+        assert_eq!(name, "af_packet");
+        assert!(reason.contains("veth"), "{reason}");
+        let missing = Conf::one(web(1))
+            .lbd("bpf_dir", "\"/run/nowhere/lbd\"")
+            .network("engine", "\"xdp\"");
+        let second = Daemon::prepare(&stage.switch.lb, &missing);
+        let output = second.command().output().expect("lbd");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(69), "{said}");
+        assert!(
+            said.contains("bpf_dir") || said.contains("CAP_BPF"),
+            "{said}"
+        );
+    });
+}
