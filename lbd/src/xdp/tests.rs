@@ -7,7 +7,7 @@ use super::FastPath;
 use crate::live::event::Link;
 use aya::programs::{TestRun, TestRunOptions};
 use lbcore::config::Admin;
-use lbcore::director::{Counters, Cursors, Done, Verdict, View, commit, decide};
+use lbcore::director::{Counters, Cursors, Verdict, View, commit, decide};
 use lbcore::flow::{FlowTable, Hit};
 use lbcore::id::RealId;
 use lbcore::load::Loads;
@@ -165,7 +165,7 @@ impl Rig {
         assert_eq!(Some(after.entry.state), before.map(|hit| hit.entry.state));
         assert_eq!(after.entry.idle_ms(now), 0);
         let done = commit(&decision, &mut frame, &view, &Counters::default(), 0, now);
-        assert_eq!(done, Done::Forward { ifindex: IFINDEX });
+        assert_eq!(done, Verdict::Forward(chosen));
         assert_eq!(out, frame, "other bytes than the director's");
         true
     }
