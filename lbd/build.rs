@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-const SOURCE: &str = "bpf/known_flows.bpf.c";
+const SOURCE: &str = "bpf/director.bpf.c";
 
 fn main() {
     println!("cargo:rerun-if-changed=bpf");
@@ -15,7 +15,7 @@ fn main() {
     let Some(out) = std::env::var_os("OUT_DIR") else {
         panic!("cargo names no OUT_DIR");
     };
-    let object = Path::new(&out).join("known_flows.bpf.o");
+    let object = Path::new(&out).join("director.bpf.o");
     let here = std::env::current_dir().unwrap_or_default();
     let built = Command::new(&clang)
         .args([

@@ -64,6 +64,17 @@ impl Loads {
             .fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1));
     }
 
+    /// Counts `by` flows in, or out where it is negative; never below zero.
+    pub fn adjust(&self, real: RealId, kind: Weightiness, by: i64) {
+        let adjusted = |n: u32| {
+            let n = i64::from(n).saturating_add(by);
+            Some(u32::try_from(n.max(0)).unwrap_or(u32::MAX))
+        };
+        let _ = self
+            .cell(real, kind)
+            .fetch_update(Relaxed, Relaxed, adjusted);
+    }
+
     /// Active flows of `real`.
     pub fn active(&self, real: RealId) -> u32 {
         self.cell(real, Weightiness::Active).load(Relaxed)

@@ -6,6 +6,7 @@ typedef unsigned char u8;
 typedef unsigned short u16;
 typedef unsigned int u32;
 typedef unsigned long long u64;
+typedef long long s64;
 
 /* The context of an XDP program: linux/bpf.h. */
 struct xdp_md {
@@ -33,7 +34,10 @@ enum bpf_map_type {
 
 #define BPF_F_MMAPABLE (1U << 10)
 
+#define BPF_F_NO_PREALLOC (1U << 0)
+
 static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
+static long (*bpf_redirect)(u32 ifindex, u64 flags) = (void *)23;
 
 /* Maps are described by BTF: a member's type carries its value. */
 #define SEC(name) __attribute__((section(name), used))
@@ -47,20 +51,30 @@ static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
 /* A compiler barrier: what is read before it is read before what comes after it. */
 #define in_order() __asm__ volatile("" ::: "memory")
 #define read_once(x) (*(volatile typeof(x) *)&(x))
+#define write_once(x, value) (*(volatile typeof(x) *)&(x) = (value))
 
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define be16(x) ((u16)__builtin_bswap16(x))
+#define be64(x) ((u64)__builtin_bswap64(x))
 #else
 #define be16(x) ((u16)(x))
+#define be64(x) ((u64)(x))
 #endif
 
 /* As they stand in memory, that is in network byte order. */
 #define ETH_P_IP be16(0x0800)
 #define ETH_P_IPV6 be16(0x86dd)
+#define ETH_P_8021Q be16(0x8100)
+#define ETH_P_8021AD be16(0x88a8)
 
 struct ethernet {
 	u8 dst[6];
 	u8 src[6];
+	u16 type;
+} __attribute__((packed));
+
+struct vlan_tag {
+	u16 tci;
 	u16 type;
 } __attribute__((packed));
 

@@ -74,6 +74,7 @@ fn table(key: &HashKey) -> ServiceTable {
             admin: service.admin,
             reals,
             weights_due: None,
+            remembers: false,
         });
     }
     let interfaces = vec![Interface {

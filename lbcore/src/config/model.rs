@@ -315,6 +315,9 @@ pub enum Track {
     Flows,
     /// Each packet is decided alone, by the ring.
     None,
+    /// As without memory while the set is unchanged; after a change the flows that begin on slots of the
+    /// ring that moved are remembered, and older ones go on where they went.
+    Changes,
 }
 
 /// `[[service.check]]`.

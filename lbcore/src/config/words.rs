@@ -74,8 +74,12 @@ pub(super) const ON_DEAD: Words<OnDead> = Words {
 };
 
 pub(super) const TRACK: Words<Track> = Words {
-    known: &[("flows", Track::Flows), ("none", Track::None)],
-    later: &["changes"],
+    known: &[
+        ("flows", Track::Flows),
+        ("none", Track::None),
+        ("changes", Track::Changes),
+    ],
+    later: &[],
 };
 
 pub(super) const ANNOUNCE: Words<Announce> = Words {

@@ -84,7 +84,7 @@ impl Writer<'_> {
     #[inline]
     fn remember(&self, decision: &Decision, chosen: Chosen, service: &Service) -> Verdict {
         match decision.memory {
-            Memory::Nothing => {}
+            Memory::Nothing | Memory::Unneeded => {}
             Memory::Refresh { slot, old, new } | Memory::Move { slot, old, new } => {
                 if self.flows.update(slot, old, new) {
                     self.recount(old, new);
@@ -156,11 +156,10 @@ impl Writer<'_> {
             Outcome::Full => {
                 self.counters.unremembered.add(1);
                 let source = || self.table.key.source(&key.client);
-                Some(match ring_pick(service, hash, source) {
-                    Some(id) => match self.table.real(id) {
-                        Some(real) => forward(id, real),
-                        None => Verdict::Drop(DropReason::NoReal),
-                    },
+                let ring = service.ring.as_deref();
+                let id = ring.map(|ring| ring_pick(service.kind, ring, hash, source));
+                Some(match id.and_then(|id| Some((id, self.table.real(id)?))) {
+                    Some((id, real)) => forward(id, real),
                     None => Verdict::Drop(DropReason::NoReal),
                 })
             }

@@ -8,7 +8,7 @@ use crate::id::{MAX_SERVICES, RealId, ServiceId};
 use crate::load::Loads;
 use crate::net::packet::{self, Fault, Packet, Reason, Subject, Transport};
 use crate::net::{FlowHash, FlowKey, FrameMeta};
-use crate::sched::{Kind, Pick};
+use crate::sched::{Kind, Pick, Ring};
 use crate::service::{FlowFate, Path, Real, Service, ServiceTable};
 use crate::time::Tick;
 
@@ -92,6 +92,8 @@ pub enum Memory {
     },
     /// A new flow that is not remembered: flood mode.
     Unremembered,
+    /// The ring answers for the flow as long as the set is unchanged (`track = "changes"`).
+    Unneeded,
 }
 
 /// How a frame met the flow table, for people.
@@ -148,7 +150,7 @@ impl Decision {
         match self.memory {
             Memory::Store { .. } => true,
             Memory::Move { .. } => matches!(self.met, Met::Anew(_) | Met::New),
-            Memory::Unremembered => matches!(self.met, Met::New),
+            Memory::Unremembered | Memory::Unneeded => matches!(self.met, Met::New),
             Memory::Nothing | Memory::Refresh { .. } => false,
         }
     }
@@ -237,6 +239,7 @@ pub fn decide_subject(subject: &Subject, view: &View<'_>, now: Tick) -> Decision
         (Some(_), Track::None) => ask.by_ring(Met::ByRing),
         (None, _) => ask.icmp_error(),
         (Some(transport), Track::Flows) => ask.flow(transport),
+        (Some(transport), Track::Changes) => ask.changes(transport),
     };
     decision.service = Some(index);
     decision.hash = Some(hash);
@@ -306,6 +309,62 @@ impl Ask<'_> {
         decision
     }
 
+    /// While the set is unchanged the ring answers for everybody. While a change is under way, flows that
+    /// began since are remembered where the ring has another real than before; whoever is not remembered
+    /// is older, and stays where the ring led before.
+    fn changes(&self, transport: Transport) -> Decision {
+        if !self.service.looks_up {
+            return self.unneeded(transport);
+        }
+        if self.view.flows.lookup(self.hash).is_some() {
+            return self.flow(transport);
+        }
+        let Some(past) = self.service.past.as_deref() else {
+            return self.unneeded(transport);
+        };
+        if !begins(transport) {
+            return self.by_past(past);
+        }
+        let here = self.service.ring.as_deref().map(|ring| self.of_ring(ring));
+        if here == Some(self.of_ring(past)) {
+            return self.unneeded(transport);
+        }
+        self.unknown(transport, None)
+    }
+
+    fn unneeded(&self, transport: Transport) -> Decision {
+        let met = if begins(transport) {
+            Met::New
+        } else {
+            Met::ByRing
+        };
+        if self.turns_away(transport) {
+            return self.turned_away(met);
+        }
+        let mut decision = self.by_ring(met);
+        decision.memory = Memory::Unneeded;
+        decision
+    }
+
+    /// A packet of a flow that began before the change: its real is the one the ring had before, if that
+    /// is still there.
+    fn by_past(&self, past: &Ring) -> Decision {
+        let id = self.of_ring(past);
+        let here = |real: &&Real| self.view.table.services[real.service].id == self.service.id;
+        let Some(real) = self.view.table.real(id).filter(here) else {
+            return self.by_ring(Met::ByRing);
+        };
+        match real.fate {
+            FlowFate::Keep => self.decided(Some(id), Met::ByRing),
+            FlowFate::Rehash => self.by_ring(Met::ByRing),
+            FlowFate::Drop => {
+                let mut decision = Decision::new(Verdict::Drop(DropReason::DeadReal));
+                decision.met = Met::ByRing;
+                decision
+            }
+        }
+    }
+
     /// A flow of a dead real goes to another one, which resets it, and the client knows.
     fn rehash(&self, slot: Slot, old: Entry) -> Decision {
         let mut decision = self.by_ring(Met::Rehashed(old));
@@ -366,7 +425,8 @@ impl Ask<'_> {
 
     /// An ICMP error goes where its flow goes, and changes nothing of it.
     fn icmp_error(&self) -> Decision {
-        if let Some(hit) = self.view.flows.lookup(self.hash)
+        if self.service.looks_up
+            && let Some(hit) = self.view.flows.lookup(self.hash)
             && let Some(real) = self.view.table.real_of(&hit.entry)
             && real.fate == FlowFate::Keep
         {
@@ -374,7 +434,10 @@ impl Ask<'_> {
             decision.met = Met::Hit(hit.entry);
             return decision;
         }
-        self.by_ring(Met::ByRing)
+        match self.service.past.as_deref() {
+            Some(past) => self.by_past(past),
+            None => self.by_ring(Met::ByRing),
+        }
     }
 
     fn entry(&self, real: RealId, state: State) -> Entry {
@@ -404,7 +467,12 @@ impl Ask<'_> {
     }
 
     fn by_ring(&self, met: Met) -> Decision {
-        self.decided(ring_pick(self.service, self.hash, || self.source()), met)
+        let ring = self.service.ring.as_deref();
+        self.decided(ring.map(|ring| self.of_ring(ring)), met)
+    }
+
+    fn of_ring(&self, ring: &Ring) -> RealId {
+        ring_pick(self.service.kind, ring, self.hash, || self.source())
     }
 
     /// Only `sh` looks at it; others are spared the second hash.
@@ -426,18 +494,14 @@ impl Ask<'_> {
     }
 }
 
-/// What the service's ring answers: for `sh` by the client's address, else by the flow.
+/// What a ring of a service answers: for `sh` by the client's address, else by the flow.
 pub(super) fn ring_pick(
-    service: &Service,
+    kind: Kind,
+    ring: &Ring,
     hash: FlowHash,
     source: impl FnOnce() -> FlowHash,
-) -> Option<RealId> {
-    let ring = service.ring.as_deref()?;
-    Some(ring.pick(if service.kind == Kind::Sh {
-        source()
-    } else {
-        hash
-    }))
+) -> RealId {
+    ring.pick(if kind == Kind::Sh { source() } else { hash })
 }
 
 pub(super) fn forward(id: RealId, real: &Real) -> Verdict {

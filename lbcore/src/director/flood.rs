@@ -39,6 +39,11 @@ impl Flood {
         self.began += 1;
     }
 
+    /// So many flows began.
+    pub fn add(&mut self, flows: u64) {
+        self.began = self.began.saturating_add(flows);
+    }
+
     /// Once a second or more often: judges the last second. `used`: flows in the table. Goes on
     /// when the table is half full and new flows outrun it; goes off when either is no longer so,
     /// by a wide margin.

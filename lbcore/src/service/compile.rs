@@ -3,18 +3,23 @@
 use super::hold::hold;
 use super::judge::{self, Health, Known, RealState, Rung, Serving, Way};
 use super::ramp::Ramp;
+use super::rings::{Rings, Wanted};
 use super::table::{Dial, FlowFate, Interface, Member, Path, Real, Service, ServiceTable, WhyNot};
 use super::weights;
-use crate::config::{self, Admin, Mode};
+use crate::config::{self, Admin, Mode, Track};
 use crate::flow::Timeouts;
 use crate::id::{Epoch, RealId, ServiceId};
 use crate::net::{Addr, HashKey};
-use crate::sched::{Candidate, Identity, Kind, Ring, Scheduler};
+use crate::sched::{Candidate, Identity};
 use crate::time::Tick;
 use hashbrown::{HashMap, HashSet};
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How often a service whose flows are remembered only while its set changes is asked whether any still
+/// is.
+const LOOKED_UP_AGAIN: Duration = Duration::from_secs(30);
 
 /// What is known of one real in one service.
 #[derive(Clone, Debug)]
@@ -74,6 +79,8 @@ pub struct ServiceInput<'a> {
     pub reals: Vec<RealInput>,
     /// When weights that wait are due.
     pub weights_due: Option<Tick>,
+    /// Flows of it are remembered in the flow table.
+    pub remembers: bool,
 }
 
 /// All that a snapshot is made of.
@@ -100,45 +107,6 @@ pub struct Compiled {
     pub next_change: Option<Tick>,
 }
 
-/// Rings and schedulers of the last snapshot: one is built again only when its candidates changed.
-#[derive(Clone, Debug, Default)]
-pub struct Rings(BTreeMap<ServiceId, Built>);
-
-#[derive(Clone, Debug)]
-struct Built {
-    kind: Kind,
-    candidates: Vec<Candidate>,
-    ring: Option<Arc<Ring>>,
-    scheduler: Arc<Scheduler>,
-}
-
-impl Rings {
-    fn get(
-        &mut self,
-        id: ServiceId,
-        kind: Kind,
-        candidates: Vec<Candidate>,
-        key: &HashKey,
-    ) -> (Option<Arc<Ring>>, Arc<Scheduler>) {
-        if let Some(built) = self.0.get(&id)
-            && built.kind == kind
-            && built.candidates == candidates
-        {
-            return (built.ring.clone(), built.scheduler.clone());
-        }
-        let ring = Ring::build(&candidates, key).map(Arc::new);
-        let scheduler = Arc::new(Scheduler::build(kind, &candidates));
-        let built = Built {
-            kind,
-            candidates,
-            ring: ring.clone(),
-            scheduler: scheduler.clone(),
-        };
-        self.0.insert(id, built);
-        (ring, scheduler)
-    }
-}
-
 /// Makes the snapshot with number `generation`. Pure: the same inputs give the same table.
 pub fn compile(inputs: &Inputs<'_>, rings: &mut Rings, generation: u64) -> Compiled {
     // Keyed like everything else; only the destination, which is bounded, is looked up here.
@@ -159,9 +127,7 @@ pub fn compile(inputs: &Inputs<'_>, rings: &mut Rings, generation: u64) -> Compi
         let change = add_service(&mut table, service, inputs, rings);
         next_change = [next_change, change].into_iter().flatten().min();
     }
-    rings
-        .0
-        .retain(|id, _| inputs.services.iter().any(|s| s.id == *id));
+    rings.retain(|id| inputs.services.iter().any(|s| s.id == id));
     Compiled { table, next_change }
 }
 
@@ -216,11 +182,27 @@ fn add_service(
 
     let ramp = Ramp::new(&input.reals, &states, config.slow_start, inputs.now);
     let candidates = candidates(&input.reals, &ramp.shares(&in_force), &why_not);
-    let (ring, scheduler) = rings.get(input.id, config.scheduler, candidates, inputs.key);
+    let wanted = Wanted {
+        kind: config.scheduler,
+        candidates,
+        track: config.track,
+        // Flows that are not remembered end unseen: as long as one may be silent, at least.
+        patience: match config.drain_timeout {
+            Duration::ZERO => config.idle_timeout,
+            until => until,
+        },
+    };
+    let built = rings.get(input.id, wanted, inputs.key, inputs.now);
 
     let index = table.services.len();
     let ejected = input.reals.iter().filter_map(|real| real.ejected).min();
-    let mut next_change = [input.weights_due, ramp.next, held, ejected]
+    let remembers = config.track == Track::Changes && input.remembers;
+    let past_ends = match &built.past {
+        Some(past) => Some(past.until),
+        // What is remembered is looked up until the last of it has ended.
+        None => remembers.then(|| inputs.now + LOOKED_UP_AGAIN),
+    };
+    let mut next_change = [input.weights_due, ramp.next, held, ejected, past_ends]
         .into_iter()
         .flatten()
         .min();
@@ -275,8 +257,14 @@ fn add_service(
         track: config.track,
         timeouts: Timeouts::new(config.idle_timeout),
         kind: config.scheduler,
-        scheduler,
-        ring,
+        scheduler: built.scheduler.clone(),
+        ring: built.ring.clone(),
+        past: built.past.as_ref().map(|past| past.ring.clone()),
+        looks_up: match config.track {
+            Track::Flows => true,
+            Track::None => false,
+            Track::Changes => remembers || built.past.is_some(),
+        },
         members,
     });
     next_change

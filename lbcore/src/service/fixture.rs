@@ -38,6 +38,8 @@ pub struct World {
     pub says: BTreeMap<String, u16>,
     /// The operator wants no new flows.
     pub maintenance: bool,
+    /// Flows are remembered in the flow table.
+    pub remembers: bool,
     /// The time.
     pub now: Tick,
     rings: Rings,
@@ -60,6 +62,7 @@ impl World {
             last_good: Vec::new(),
             says: BTreeMap::new(),
             maintenance: false,
+            remembers: false,
             now: Tick(1_000_000),
             rings: Rings::default(),
             generation: 0,
@@ -163,6 +166,7 @@ impl World {
                 admin: service.admin,
                 reals,
                 weights_due: None,
+                remembers: self.remembers,
             });
         }
         let interfaces = vec![Interface {

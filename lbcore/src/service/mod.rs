@@ -7,14 +7,16 @@ mod judge;
 mod plan;
 mod ramp;
 mod registry;
+mod rings;
 mod table;
 mod weights;
 
-pub use compile::{Compiled, Inputs, RealInput, Rings, ServiceInput, compile};
+pub use compile::{Compiled, Inputs, RealInput, ServiceInput, compile};
 pub use judge::{Health, RealState, ServiceState, Serving, Way};
 pub use plan::{Fate, Plan, RealPlan, RealPlanChange, ServicePlan, ServicePlanChange, Stand};
 pub use ramp::ramping;
 pub use registry::{Exhausted, Registry};
+pub use rings::{RememberedRing, Rings};
 pub use table::{Dial, FlowFate, Interface, Member, Path, Real, Service, ServiceTable, WhyNot};
 pub use weights::{SETTLE, Settled};
 

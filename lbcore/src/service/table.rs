@@ -165,6 +165,10 @@ pub struct Service {
     pub scheduler: Arc<Scheduler>,
     /// Answers for packets without a flow, a full table and floods; `None`: nobody may serve.
     pub ring: Option<Arc<Ring>>,
+    /// With `track = "changes"`, while a change is under way: the ring before it.
+    pub past: Option<Arc<Ring>>,
+    /// Whether packets of its flows are looked up in the flow table.
+    pub looks_up: bool,
     /// The reals, in file order, the sorry server last.
     pub members: Vec<Member>,
 }
@@ -223,6 +227,12 @@ impl ServiceTable {
     pub fn real_of(&self, entry: &Entry) -> Option<&Real> {
         self.real(entry.real)
             .filter(|real| real.epoch == entry.epoch)
+    }
+
+    /// Whether flows that nobody counts may still be with this real: a change of its service is under way.
+    pub fn may_have_uncounted(&self, id: RealId) -> bool {
+        let service = self.real(id).map(|real| &self.services[real.service]);
+        service.is_some_and(|service| service.past.is_some())
     }
 
     /// The interface with this kernel index.

@@ -89,6 +89,7 @@ impl Supposed {
                 admin: service.admin,
                 reals: self.reals(service, &mut registry)?,
                 weights_due: None,
+                remembers: false,
             });
         }
         let name = self.config.network.interfaces.first();

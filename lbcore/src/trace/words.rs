@@ -40,6 +40,19 @@ pub fn met(decision: &Decision, service: &Service, table: &ServiceTable) -> (Flo
             );
             (FlowFound::HitRedecided, words)
         }
+        Met::New if service.track == Track::Changes && !service.looks_up => (
+            FlowFound::NotTracked,
+            "a new flow: the ring decides, and will decide alike until the set changes".to_owned(),
+        ),
+        Met::ByRing if service.track == Track::Changes => (
+            FlowFound::NotTracked,
+            if service.past.is_some() {
+                "not remembered: a flow from before the last change, which the ring of then decides"
+            } else {
+                "flows are not remembered while the set is unchanged: the ring decides"
+            }
+            .to_owned(),
+        ),
         Met::New => (
             FlowFound::Miss,
             format!("a new flow: {} decides", service.kind),

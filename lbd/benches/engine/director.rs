@@ -85,6 +85,7 @@ fn table(key: &HashKey, ifindex: u32, macs: [u8; 12]) -> ServiceTable {
         admin: service.admin,
         reals,
         weights_due: None,
+        remembers: false,
     }];
     let [a, b, c, d, e, f] = own;
     let mac = MacAddr(a, b, c, d, e, f);

@@ -4,7 +4,7 @@
 
 use lbcore::config::Overlay;
 use lbcore::net::HashKey;
-use lbcore::service::{Health, RealState, Registry};
+use lbcore::service::{Health, RealState, Registry, RememberedRing};
 use lbcore::vip::Hold;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -35,6 +35,9 @@ pub struct Set {
     pub ways: BTreeMap<IpAddr, (u32, [u8; 6])>,
     /// The last good set by service id.
     pub last_good: BTreeMap<u16, Vec<u16>>,
+    /// By service id, where the ring answers for flows that are not remembered (`track = "changes"`).
+    #[serde(default)]
+    pub rings: BTreeMap<u16, RememberedRing>,
 }
 
 impl Set {
@@ -43,6 +46,7 @@ impl Set {
         self.reals == other.reals
             && self.ways == other.ways
             && self.last_good == other.last_good
+            && self.rings == other.rings
             && self.registry == other.registry
     }
 }

@@ -4,6 +4,7 @@
 //! nothing races; what a snapshot needs outside (guard, filters, persisted set) is in force before
 //! it is published.
 
+mod fast_path;
 mod in_force;
 mod next;
 mod readiness;
@@ -36,8 +37,8 @@ use crate::probe::{Board, CheckNow, Hops, Target};
 use crate::proxy::{Proxy, ProxyPlan, ProxyState};
 use crate::sys::clock;
 use crate::vip::VipPlan;
-use lbcore::api::{DriftView, Happening, Plan, StateChange};
 use crate::xdp::Engines;
+use lbcore::api::{DriftView, Happening, Plan, StateChange};
 use lbcore::config::Config;
 use lbcore::health::Handshakes;
 use lbcore::id::RealId;
@@ -59,9 +60,6 @@ const CHORES_EVERY: Duration = Duration::from_millis(200);
 
 /// How often handshakes are counted up: all reals of all workers, so not with every chore.
 const COUNT_EVERY: Duration = Duration::from_secs(10);
-
-/// How often what the XDP program forwarded is counted without being asked for: a microsecond a real.
-const FAST_PATH_COUNTED_EVERY: Duration = Duration::from_secs(1);
 
 /// The guard is applied within tens of milliseconds; a reload does not wait longer than this for
 /// it or for the receive filters.
@@ -229,6 +227,8 @@ pub struct Beginning {
     pub warnings: Vec<String>,
     /// Whom to ask for proxied connections; `None` in tests.
     pub proxy: Option<Arc<Proxy>>,
+    /// The rings of the last lbd.
+    pub rings: Rings,
     /// What the log shows.
     pub log: LogFilter,
     /// Which engine moves frames where.
@@ -291,7 +291,7 @@ impl Reconciler {
             engines: begin.engines,
             fast_path_counted: Tick(0),
             out: begin.out,
-            rings: Rings::default(),
+            rings: begin.rings,
             next_change: None,
             judged_by,
             announced_ready: false,
@@ -310,6 +310,7 @@ impl Reconciler {
         self.take_up_history();
         self.note_drift();
         self.refresh().await;
+        self.recount().await;
     }
 
     /// Runs until `stop` says so.
@@ -391,7 +392,10 @@ impl Reconciler {
         self.dirty |= self.world.release_held(now);
         self.log.expire(now);
         self.dirty |= self.next_change.is_some_and(|at| now >= at);
-        if self.world.forget_the_gone(&self.live.loads) {
+        if self
+            .world
+            .forget_the_gone(&self.live.loads, &self.live.table())
+        {
             let reals = &self.world.reals;
             self.tallies
                 .transitions
@@ -407,13 +411,7 @@ impl Reconciler {
             self.counted = now;
             self.note_handshakes();
         }
-        if let Some(fast_path) = &self.engines.fast_path {
-            fast_path.tell_time(now);
-        }
-        if now >= self.fast_path_counted + FAST_PATH_COUNTED_EVERY {
-            self.fast_path_counted = now;
-            self.count_fast_path();
-        }
+        self.attend_fast_path(now);
         // systemd waits for an lbd that works; one that an operator keeps idle does.
         let readiness = self.working();
         if readiness.ready && !self.announced_ready {
@@ -430,15 +428,6 @@ impl Reconciler {
             error!("a worker has stopped beating; the watchdog is no longer fed");
         }
         self.workers_live = live;
-    }
-
-    /// Counts what the XDP program has forwarded. For whoever shows counts, and now and then.
-    pub(super) fn count_fast_path(&mut self) {
-        if let (Some(fast_path), Some(counters)) =
-            (&mut self.engines.fast_path, &self.live.fast_path)
-        {
-            fast_path.count(counters);
-        }
     }
 
     /// Makes the next snapshot and puts it in force: persisted first, then the guard and the
@@ -482,11 +471,7 @@ impl Reconciler {
         wait_until(IN_FORCE_WITHIN, || self.live.filters_at(version)).await;
 
         let vips = plans::vips(&self.world, &table);
-        // Counted under the ids of the snapshot that was in force.
-        self.count_fast_path();
-        if let Some(fast_path) = &mut self.engines.fast_path {
-            fast_path.follow(&table, &self.world.links, clock::now());
-        }
+        self.let_fast_path_follow(&table);
         self.live.publish(table);
         // After the snapshot: a client that is accepted finds its service.
         send_if_new(&self.out.proxy, plans::proxy(&self.world));
@@ -510,7 +495,7 @@ impl Reconciler {
     /// Writes what the next lbd must know, if it is not written already. The generation alone is
     /// no reason: nothing depends on it.
     fn save_set(&mut self) {
-        let set = self.world.set(self.generation);
+        let set = self.world.set(self.generation, &self.rings);
         if self
             .saved
             .as_ref()

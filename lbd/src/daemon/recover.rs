@@ -11,7 +11,12 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 use tracing::{info, warn};
+
+/// By then the program of the last lbd has heeded that it is to remember no new flows: a packet takes it
+/// microseconds.
+const PAUSED_AFTER: Duration = Duration::from_millis(10);
 
 /// Makes sure that no other lbd has these places, until the process ends.
 ///
@@ -43,9 +48,24 @@ pub(super) fn recover(
 ) -> Result<(Set, FlowTable<'static>), StartError> {
     let words = FlowTable::words_for(network.flow_entries);
     let mapped = match shared {
-        Some(memory) => in_program(memory, &places.flows()),
+        Some(memory) => {
+            // The last lbd's program goes on meanwhile.
+            FlowTable::pause_others(memory, true);
+            std::thread::sleep(PAUSED_AFTER);
+            in_program(memory, &places.flows())
+        }
         None => in_file(&places.flows(), words, bpf_dir)?,
     };
+    let recovered = take_over(&mapped, places, key);
+    FlowTable::pause_others(mapped.words, false);
+    recovered
+}
+
+fn take_over(
+    mapped: &Mapped,
+    places: &Places,
+    key: &HashKey,
+) -> Result<(Set, FlowTable<'static>), StartError> {
     let (set, trouble) = places.load_set(key);
     if let Some(trouble) = trouble {
         warn!(
@@ -109,11 +129,13 @@ fn in_file(path: &Path, words: usize, bpf_dir: &Path) -> Result<Mapped, StartErr
             }
             _ => system("mapping the flow table")(error),
         })?;
-    if let Some(pinned) = xdp::pinned_flows(bpf_dir, words) {
+    let pinned = xdp::pinned_flows(bpf_dir, words);
+    let detached = xdp::detach(bpf_dir);
+    if let Some(pinned) = pinned {
         copy(pinned, mapped.words);
         mapped.fresh = false;
     }
-    if let Err(error) = xdp::remove(bpf_dir) {
+    if let Err(error) = detached.and_then(|()| xdp::remove(bpf_dir)) {
         warn!(%error, "an XDP program of the last lbd goes on: lbd cleanup removes it");
     }
     Ok(mapped)

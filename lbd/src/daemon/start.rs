@@ -28,6 +28,7 @@ use crate::proxy::Proxy;
 use crate::sys::{affinity, capability, clock};
 use crate::xdp;
 use lbcore::config::{self, Config, Network};
+use lbcore::service::Rings;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -157,7 +158,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     let engines = xdp::choose(&xdp::Ground {
         network: &config.network,
         bpf_dir: &config.lbd.bpf_dir,
-        reals: config.services.iter().map(|s| s.reals.len()).sum(),
+        services: &config.services,
         key: &key,
         links: &links,
     })
@@ -208,6 +209,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
         })?;
 
     let now = (clock::now(), SystemTime::now());
+    let rings = Rings::recovered(&set.rings, &key);
     let mut world = World::new(config.clone(), key, overrides, set, now);
     world.maintenance = maintenance;
     world.pinned = pinned(&filed.wanted.config, &config);
@@ -237,6 +239,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
         fallback,
         warnings,
         proxy: Some(proxy.clone()),
+        rings,
         log,
         engines,
         out,

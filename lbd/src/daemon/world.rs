@@ -12,7 +12,7 @@ use lbcore::id::{Epoch, RealId, ServiceId};
 use lbcore::load::Loads;
 use lbcore::net::{HashKey, MacAddr};
 use lbcore::service::{
-    Exhausted, Health, RealState, Registry, ServiceTable, Settled, Way, ramping,
+    Exhausted, Health, RealState, Registry, Rings, ServiceTable, Settled, Way, ramping,
 };
 use lbcore::time::Tick;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -432,7 +432,7 @@ impl World {
     }
 
     /// What the next lbd must know.
-    pub fn set(&self, generation: u64) -> Set {
+    pub fn set(&self, generation: u64, rings: &Rings) -> Set {
         let reals = self.reals.iter().map(|(id, facts)| {
             let remembered = RememberedReal {
                 health: facts.health.clone(),
@@ -455,13 +455,16 @@ impl World {
                 .iter()
                 .map(|(id, good)| (id.0, good.reals.iter().map(|r| r.0).collect()))
                 .collect(),
+            rings: rings.remembered(),
         }
     }
 
     /// Forgets reals and services that are no longer configured and have no flows left. True if
     /// anything was forgotten. Costs what is leaving, which is mostly nothing.
-    pub fn forget_the_gone(&mut self, loads: &Loads) -> bool {
-        let ended = |leaving: &Leaving| loads.flows(leaving.id) == 0;
+    pub fn forget_the_gone(&mut self, loads: &Loads, table: &ServiceTable) -> bool {
+        let ended = |leaving: &Leaving| {
+            loads.flows(leaving.id) == 0 && !table.may_have_uncounted(leaving.id)
+        };
         if !self.leaving.iter().any(ended) {
             return false;
         }

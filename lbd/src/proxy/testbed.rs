@@ -192,6 +192,7 @@ impl Bed {
                 admin: service.admin,
                 reals,
                 weights_due: None,
+                remembers: false,
             });
         }
         self.generation += 1;

@@ -2,7 +2,7 @@
 
 use std::io::{self, Error};
 use std::os::fd::{AsFd, AsRawFd};
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::AtomicU64;
 
 /// Maps the first `words` 64-bit words of the values of an array map made with BPF_F_MMAPABLE
 /// (Linux 5.5). Never unmapped: whoever holds the memory holds it until the process ends.
@@ -33,11 +33,4 @@ pub fn map(map: impl AsFd, words: usize) -> io::Result<&'static [AtomicU64]> {
     // the map has) and never unmapped; every bit pattern is an AtomicU64, and the program accesses
     // its words as whole words, too.
     Ok(unsafe { std::slice::from_raw_parts(address.cast::<AtomicU64>(), words) })
-}
-
-/// The same memory as 32-bit words, two for each.
-pub fn halves(words: &'static [AtomicU64]) -> &'static [AtomicU32] {
-    // SAFETY: the same bytes with a smaller alignment; whoever has them as 64-bit words gave them
-    // away with this call's argument, and all accesses are atomic.
-    unsafe { std::slice::from_raw_parts(words.as_ptr().cast::<AtomicU32>(), words.len() * 2) }
 }

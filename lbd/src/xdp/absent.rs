@@ -2,6 +2,8 @@
 
 use crate::live::event::Link;
 use lbcore::director::Counters;
+use lbcore::flow::FlowTable;
+use lbcore::load::Loads;
 use lbcore::service::ServiceTable;
 use lbcore::time::Tick;
 use std::sync::atomic::AtomicU64;
@@ -22,12 +24,12 @@ impl FastPath {
     }
 
     /// Never called.
-    pub fn tell_time(&self, _: Tick) {
+    pub fn renew(&mut self, _: &FlowTable<'_>, _: Tick) {
         match *self {}
     }
 
     /// Never called.
-    pub fn count(&mut self, _: &Counters) {
+    pub fn count(&mut self, _: &Counters, _: &Loads) {
         match *self {}
     }
 

@@ -2,7 +2,7 @@
 
 use super::{FastPath, Mode};
 use crate::live::event::Link;
-use lbcore::config::{EngineChoice, Network, XdpMode};
+use lbcore::config::{EngineChoice, Network, Service, XdpMode};
 use lbcore::net::HashKey;
 use std::path::Path;
 
@@ -38,8 +38,8 @@ pub struct Ground<'a> {
     pub network: &'a Network,
     /// Where pins live.
     pub bpf_dir: &'a Path,
-    /// How many reals are configured.
-    pub reals: usize,
+    /// The services to begin with.
+    pub services: &'a [Service],
     /// The key of every hash.
     pub key: &'a HashKey,
     /// The host's interfaces.
@@ -184,8 +184,8 @@ fn suits_native(name: &str) -> Result<(), String> {
 
 #[cfg(feature = "xdp")]
 fn load(ground: &Ground<'_>) -> Result<FastPath, String> {
+    use super::Expected;
     use crate::sys::capability;
-    use lbcore::flow::FlowTable;
     if !cfg!(target_arch = "x86_64") {
         return Err("the program relies on the memory order of x86-64".to_owned());
     }
@@ -209,12 +209,14 @@ fn load(ground: &Ground<'_>) -> Result<FastPath, String> {
         }
         Err(error) => return Err(format!("bpf_dir {shown}: {error}")),
     }
-    let entries = ground.network.flow_entries;
-    let (words, half) = (
-        FlowTable::words_for(entries),
-        FlowTable::buckets_for(entries) / 2,
-    );
-    FastPath::load(dir, ground.key, words, half, ground.reals)
+    let count = |of: fn(&Service) -> usize| ground.services.iter().map(of).sum();
+    let expected = Expected {
+        flow_entries: ground.network.flow_entries,
+        services: ground.services.len(),
+        keys: count(|service| service.keys().count()),
+        reals: count(|service| service.reals.len()),
+    };
+    FastPath::load(dir, ground.key, expected)
 }
 
 /// Attaches in the first mode that works; the reason says what kept the better ones.
@@ -235,7 +237,7 @@ fn attach(
         match ready.and_then(|()| fast_path.attach(slot, ifindex, mode)) {
             Ok(()) => {
                 let mut reason = format!(
-                    "known flows by a program in {}, the rest by raw sockets",
+                    "a program in {}, what it declines by raw sockets",
                     match mode {
                         Mode::Native => "the driver",
                         Mode::Generic => "the kernel's receive path (generic)",

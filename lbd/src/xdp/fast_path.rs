@@ -2,21 +2,43 @@
 
 use super::Mode;
 use super::program::{Program, Sizes};
-use super::record::{self, Address, DECLINED, InterfaceSettings, RealRecord};
+use super::record::{
+    self, ABSENT_SERVICE, DECLINED, Frames, InterfaceSettings, KeyRecord, Port, Ports, RealRecord,
+    ServiceRecord, Tally,
+};
+use super::rings::{Rings, places_for};
 use crate::live::event::Link;
-use lbcore::director::{Counters, MAX_INTERFACES};
+use lbcore::director::{Counters, Flood, MAX_INTERFACES};
+use lbcore::flow::FlowTable;
 use lbcore::id::{MAX_REALS, RealId, ServiceId};
+use lbcore::load::{Loads, Weightiness};
 use lbcore::net::HashKey;
 use lbcore::service::ServiceTable;
 use lbcore::time::Tick;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use tracing::{error, warn};
 
+/// Services by what clients dial that the program ever knows.
+const MAX_KEYS: usize = 1 << 18;
+
 /// Bytes of an Ethernet header.
 const ETHERNET: u32 = 14;
+
+/// What the program's maps are sized for at the start: reloads bring more of everything.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected {
+    /// Capacity of the flow table.
+    pub flow_entries: usize,
+    /// Services.
+    pub services: usize,
+    /// VIP:port/protocol of all services.
+    pub keys: usize,
+    /// Reals of all services.
+    pub reals: usize,
+}
 
 /// The program, and what lbd last told it.
 pub struct FastPath {
@@ -24,12 +46,14 @@ pub struct FastPath {
     bpf_dir: PathBuf,
     /// By place in `network.interfaces`, where it is attached.
     attached: BTreeMap<usize, (u32, Mode)>,
-    /// What stands in each half of the reals.
-    halves: [Box<[RealRecord]>; 2],
-    vips: BTreeSet<Address>,
+    /// What stands in each half.
+    reals: [Box<[RealRecord]>; 2],
+    services: BTreeMap<KeyRecord, [ServiceRecord; 2]>,
+    rings: Rings,
     /// Whose ids were ever told, with their services, and what was counted of each.
-    counted: BTreeMap<RealId, (ServiceId, [u64; 2])>,
-    counted_frames: [[u64; 2]; MAX_INTERFACES],
+    counted: BTreeMap<RealId, (ServiceId, Tally)>,
+    counted_frames: [Frames; MAX_INTERFACES],
+    flood: Flood,
     taken_over: bool,
     /// The maps could not be written: everything is declined.
     broken: bool,
@@ -42,22 +66,22 @@ impl fmt::Debug for FastPath {
 }
 
 impl FastPath {
-    /// Loads the program; it is attached nowhere yet. `reals` is how many the configuration has.
+    /// Loads the program; it is attached nowhere yet.
     ///
     /// # Errors
     /// Why not, in words.
-    pub fn load(
-        bpf_dir: &Path,
-        key: &HashKey,
-        flow_words: usize,
-        half: usize,
-        reals: usize,
-    ) -> Result<Self, String> {
+    pub fn load(bpf_dir: &Path, key: &HashKey, expected: Expected) -> Result<Self, String> {
         let sizes = Sizes {
-            flow_words,
-            half,
-            // Removed reals keep their ids for a while, and reloads bring more.
-            reals: (reals * 4).next_power_of_two().clamp(1024, MAX_REALS),
+            flow_words: FlowTable::words_for(expected.flow_entries),
+            half: FlowTable::buckets_for(expected.flow_entries) / 2,
+            // Removed reals keep their ids for a while.
+            reals: (expected.reals * 4)
+                .next_power_of_two()
+                .clamp(1024, MAX_REALS),
+            keys: (expected.keys * 4)
+                .next_power_of_two()
+                .clamp(1024, MAX_KEYS),
+            rings: places_for(expected.services),
         };
         let program = Program::load(bpf_dir, key, sizes)?;
         for slot in 0..MAX_INTERFACES {
@@ -65,13 +89,15 @@ impl FastPath {
         }
         let empty = || vec![DECLINED; MAX_REALS].into_boxed_slice();
         Ok(FastPath {
+            rings: Rings::new(program.rings),
             program,
             bpf_dir: bpf_dir.to_owned(),
             attached: BTreeMap::new(),
-            halves: [empty(), empty()],
-            vips: BTreeSet::new(),
+            reals: [empty(), empty()],
+            services: BTreeMap::new(),
             counted: BTreeMap::new(),
-            counted_frames: [[0; 2]; MAX_INTERFACES],
+            counted_frames: [Frames::default(); MAX_INTERFACES],
+            flood: Flood::new(expected.flow_entries),
             taken_over: false,
             broken: false,
         })
@@ -89,7 +115,7 @@ impl FastPath {
 
     /// Removes links that an earlier lbd has left and this one does not use.
     pub fn forget_other_links(&self) {
-        let used: BTreeSet<PathBuf> = self
+        let used: Vec<PathBuf> = self
             .attached
             .values()
             .map(|(ifindex, mode)| super::link_pin(&self.bpf_dir, *ifindex, *mode))
@@ -117,7 +143,7 @@ impl FastPath {
         if self.broken {
             return;
         }
-        if let Err(error) = self.write(table) {
+        if let Err(error) = self.write(table, links, now) {
             error!(%error, "the XDP program's maps cannot be written: it declines everything from now on");
             self.broken = true;
         }
@@ -153,31 +179,74 @@ impl FastPath {
         })
     }
 
-    fn write(&mut self, table: &ServiceTable) -> Result<(), aya::maps::MapError> {
+    /// The interfaces the program may send out of.
+    fn ports(&self, links: &[Link]) -> Ports {
+        let port = |(ifindex, mode): &(u32, Mode)| {
+            let link = links.iter().find(|link| link.ifindex == *ifindex)?;
+            let largest = link.mtu + ETHERNET;
+            Some((
+                *ifindex,
+                Port {
+                    largest,
+                    mode: *mode,
+                },
+            ))
+        };
+        self.attached.values().filter_map(port).collect()
+    }
+
+    fn write(
+        &mut self,
+        table: &ServiceTable,
+        links: &[Link],
+        now: Tick,
+    ) -> Result<(), aya::maps::MapError> {
         let half = 1 - self.program.settings.half();
+        let ports = self.ports(links);
         let mut wanted = vec![DECLINED; MAX_REALS];
         for (id, real) in table.reals() {
-            wanted[id.index()] = record::real(real, table);
+            wanted[id.index()] = record::real(real, table, &ports);
             let service = table.services[real.service].id;
-            self.counted.entry(id).or_insert((service, [0; 2])).0 = service;
+            self.counted
+                .entry(id)
+                .or_insert((service, Tally::default()))
+                .0 = service;
         }
         for (id, new) in wanted.into_iter().enumerate() {
-            let told = &mut self.halves[half][id];
+            let told = &mut self.reals[half][id];
             if *told != new {
                 let at = (half * MAX_REALS + id) as u32;
                 self.program.reals.set(at, new, 0)?;
                 *told = new;
             }
         }
+        let placed = self.rings.place(table, now);
+        let mut services = BTreeMap::new();
+        for service in &table.services {
+            let at = placed.of(service.id);
+            let record = record::service(service, at, table.maintenance);
+            services.extend(service.keys.iter().map(|key| (record::key(key), record)));
+        }
+        let gone: Vec<KeyRecord> = self
+            .services
+            .keys()
+            .filter(|key| !services.contains_key(*key))
+            .copied()
+            .collect();
+        services.extend(gone.iter().map(|key| (*key, ABSENT_SERVICE)));
+        for (key, new) in services {
+            let told = self.services.entry(key).or_default();
+            if told[half] != new {
+                told[half] = new;
+                self.program.services.insert(key, *told, 0)?;
+            }
+        }
         self.program.settings.flip();
-        let vips: BTreeSet<Address> = table.vips().map(record::address).collect();
-        for new in vips.difference(&self.vips) {
-            self.program.vips.insert(new, 1, 0)?;
+        self.rings.settle(placed, now);
+        for key in gone {
+            self.services.remove(&key);
+            self.program.services.remove(&key)?;
         }
-        for gone in self.vips.difference(&vips) {
-            self.program.vips.remove(gone)?;
-        }
-        self.vips = vips;
         Ok(())
     }
 
@@ -186,40 +255,65 @@ impl FastPath {
         self.program.settings.set_now(now);
     }
 
-    /// Adds what the program has forwarded since the last call to `counters`.
-    pub fn count(&mut self, counters: &Counters) {
+    /// A few times a second: the time, and how many new flows each core may remember until the next
+    /// call: half of what there is room for, all cores together, so that a flood meets a table that still
+    /// has some when it is noticed; none in a flood.
+    pub fn renew(&mut self, flows: &FlowTable<'_>, now: Tick) {
+        self.tell_time(now);
+        let cores = aya::util::nr_cpus().unwrap_or(1);
+        let (used, capacity) = (flows.len(), flows.capacity());
+        self.flood.tick(now, || used);
+        let budget = match self.flood.is_on() {
+            true => 0,
+            false => (capacity.saturating_sub(used) / 2 / cores).max(1),
+        };
+        let budget = u32::try_from(budget).unwrap_or(u32::MAX);
+        self.program.settings.renew_budget(budget);
+    }
+
+    /// Adds what the program has done since the last call to `counters` and `loads`.
+    pub fn count(&mut self, counters: &Counters, loads: &Loads) {
         for (id, (service, before)) in &mut self.counted {
             let Ok(values) = self.program.tallies.get(&u32::from(id.0), 0) else {
                 continue;
             };
-            let now = sum(&values);
-            let [packets, bytes] = [0, 1].map(|n| now[n].wrapping_sub(before[n]));
-            if packets > 0 {
-                for tally in [counters.real(*id), counters.service(*service)] {
-                    tally.packets.add(packets);
-                    tally.bytes.add(bytes);
-                }
-                *before = now;
+            let now: Tally = sum(&values);
+            if now == *before {
+                continue;
             }
+            let [packets, bytes, began, completed, active, inactive] =
+                std::array::from_fn(|n| now[n].wrapping_sub(before[n]));
+            *before = now;
+            for tally in [counters.real(*id), counters.service(*service)] {
+                tally.packets.add(packets);
+                tally.bytes.add(bytes);
+                tally.new_flows.add(began);
+            }
+            counters.handshakes(*id).completed.add(completed);
+            loads.adjust(*id, Weightiness::Active, active as i64);
+            loads.adjust(*id, Weightiness::Inactive, inactive as i64);
+            self.flood.add(began);
         }
         for slot in self.attached.keys() {
             let Ok(values) = self.program.frames.get(&(*slot as u32), 0) else {
                 continue;
             };
-            let now = sum(&values);
+            let now: Frames = sum(&values);
             let before = &mut self.counted_frames[*slot];
-            let forwarded = now[0].wrapping_sub(before[0]);
+            let [received, sent, _, unremembered] =
+                std::array::from_fn(|n| now[n].wrapping_sub(before[n]));
             *before = now;
             let tally = counters.interface(*slot);
-            tally.received.add(forwarded);
-            tally.sent.add(forwarded);
+            tally.received.add(received);
+            tally.sent.add(sent);
+            counters.unremembered.add(unremembered);
         }
     }
 
     /// Packets declined on the interface with this place because nobody had finished their checksum, and
     /// packets forwarded, as of the last [`count`](Self::count).
     pub fn unfinished(&self, slot: usize) -> (u64, u64) {
-        let [forwarded, unfinished] = self.counted_frames[slot];
+        let [forwarded, _, unfinished, _] = self.counted_frames[slot];
         (unfinished, forwarded)
     }
 }
@@ -238,7 +332,7 @@ impl FastPath {
     }
 }
 
-fn sum(values: &aya::maps::PerCpuValues<[u64; 2]>) -> [u64; 2] {
-    let add = |all: [u64; 2], one: &[u64; 2]| [0, 1].map(|n| all[n].wrapping_add(one[n]));
-    values.iter().fold([0; 2], add)
+fn sum<const N: usize>(values: &aya::maps::PerCpuValues<[u64; N]>) -> [u64; N] {
+    let add = |all: [u64; N], one: &[u64; N]| std::array::from_fn(|n| all[n].wrapping_add(one[n]));
+    values.iter().fold([0; N], add)
 }

@@ -1,14 +1,13 @@
-//! The engine `xdp`: a program in the receive path forwards the packets of known flows, before the
-//! kernel makes socket buffers of them; everything else goes up to the raw sockets of engine
-//! `af_packet` and the director, as if the program were not there.
+//! The engine `xdp`: a program in the receive path decides about packets that are plain, before the
+//! kernel makes socket buffers of them; everything else goes up to the raw sockets of engine `af_packet`
+//! and the director, as if the program were not there.
 //!
-//! Program and director share one flow table: its memory is a BPF array that lbd maps. The director alone
-//! begins flows, ends them, and chooses reals; the program reads what it wrote and notes that a flow
-//! lives. What a snapshot says of reals is written to the half of a table that is not in force, and
-//! one word puts it in force, so a packet never sees half a change.
+//! Program and director share one flow table: its memory is a BPF array that lbd maps. What a snapshot
+//! says of services, rings and reals is written to where the program does not read yet, and one word
+//! puts it in force, so a packet never sees half a change.
 //!
-//! The flow table and the links are pinned in `bpf_dir`: while lbd is gone, known flows go on, and the
-//! next lbd finds them.
+//! The flow table and the links are pinned in `bpf_dir`: while lbd is gone, the program goes on with
+//! the last snapshot, and the next lbd finds its flows.
 
 #[cfg(not(feature = "xdp"))]
 mod absent;
@@ -19,6 +18,8 @@ mod fast_path;
 mod program;
 #[cfg(feature = "xdp")]
 mod record;
+#[cfg(feature = "xdp")]
+mod rings;
 #[cfg(all(test, feature = "xdp"))]
 mod tests;
 
@@ -26,7 +27,7 @@ mod tests;
 pub use absent::FastPath;
 pub use choose::{Chosen, Engines, Ground, Refusal, choose};
 #[cfg(feature = "xdp")]
-pub use fast_path::FastPath;
+pub use fast_path::{Expected, FastPath};
 
 use std::io;
 use std::path::{Path, PathBuf};

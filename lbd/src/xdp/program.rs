@@ -16,10 +16,10 @@ use std::sync::atomic::AtomicU64;
 /// Words of one line of the flow table, an element of its map.
 const LINE_WORDS: usize = 8;
 
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/known_flows.bpf.o"));
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/director.bpf.o"));
 
 /// The name of the program.
-const NAME: &str = "known_flows";
+const NAME: &str = "director";
 
 /// The loaded program and its maps.
 pub struct Program {
@@ -30,12 +30,14 @@ pub struct Program {
     pub flows: &'static [AtomicU64],
     /// Two halves.
     pub reals: Array<MapData, record::RealRecord>,
-    /// VIPs it looks at.
-    pub vips: HashMap<MapData, record::Address, u8>,
-    /// Packets and bytes by real.
-    pub tallies: PerCpuArray<MapData, [u64; 2]>,
-    /// Packets forwarded, and declined as unfinished, by interface.
-    pub frames: PerCpuArray<MapData, [u64; 2]>,
+    /// By what clients dial, in both halves.
+    pub services: HashMap<MapData, record::KeyRecord, [record::ServiceRecord; 2]>,
+    /// The memory rings stand in.
+    pub rings: &'static [AtomicU64],
+    /// By real.
+    pub tallies: PerCpuArray<MapData, record::Tally>,
+    /// By interface.
+    pub frames: PerCpuArray<MapData, record::Frames>,
 }
 
 /// Sizes of what is made.
@@ -47,6 +49,10 @@ pub struct Sizes {
     pub half: usize,
     /// Reals that are counted; flows of others are declined.
     pub reals: usize,
+    /// Services by what clients dial.
+    pub keys: usize,
+    /// Rings there is room for.
+    pub rings: usize,
 }
 
 impl Program {
@@ -63,25 +69,30 @@ impl Program {
         discard_unless(&pin, lines)?;
         let [key0, key1] = key.words();
         let half_mask = sizes.half as u32 - 1;
+        let rings = sizes.rings * record::RING_WORDS;
         let mut ebpf = EbpfLoader::new()
             .override_global("key0", &key0, true)
             .override_global("key1", &key1, true)
             .override_global("half_mask", &half_mask, true)
             .map_max_entries("flows", lines)
             .map_max_entries("tallies", sizes.reals as u32)
+            .map_max_entries("services", sizes.keys as u32)
+            .map_max_entries("rings", rings as u32)
             .map_pin_path("flows", pin.as_path())
             .load(OBJECT)
             .map_err(|error| format!("the program cannot be made: {}", chain(&error)))?;
         program(&mut ebpf)?
             .load()
             .map_err(|error| format!("the kernel refuses the program: {}", chain(&error)))?;
-        let settings = words(taken(&mut ebpf, "settings")?, record::SETTINGS_BYTES / 8)?;
+        let settings = words(taken(&mut ebpf, "settings")?, record::SETTINGS_WORDS)?;
+        let rings = words(taken(&mut ebpf, "rings")?, rings)?;
         let flows = words(taken(&mut ebpf, "flows")?, sizes.flow_words)?;
         Ok(Program {
-            settings: record::Settings::new(bpf_memory::halves(settings)),
+            settings: record::Settings::new(settings),
             flows,
             reals: made(&mut ebpf, "reals")?,
-            vips: made(&mut ebpf, "vips")?,
+            services: made(&mut ebpf, "services")?,
+            rings,
             tallies: made(&mut ebpf, "tallies")?,
             frames: made(&mut ebpf, "frames")?,
             ebpf,

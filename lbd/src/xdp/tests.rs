@@ -3,19 +3,21 @@
 //!
 //! Needs root: BPF, and a bpffs of its own.
 
-use super::FastPath;
+use super::{Expected, FastPath};
 use crate::live::event::Link;
 use aya::programs::{TestRun, TestRunOptions};
 use lbcore::config::Admin;
-use lbcore::director::{Counters, Cursors, Verdict, View, commit, decide};
-use lbcore::flow::{FlowTable, Hit};
-use lbcore::id::RealId;
+use lbcore::director::{Counters, Cursors, Decision, Verdict, View, commit, decide};
+use lbcore::flow::FlowTable;
+use lbcore::id::{RealId, ServiceId};
 use lbcore::load::Loads;
-use lbcore::net::{FrameMeta, MacAddr};
+use lbcore::net::{FrameMeta, HashKey, MacAddr};
 use lbcore::service::ServiceTable;
 use lbcore::service::fixture::{IFINDEX, OWN_MAC, World};
+use lbcore::time::Tick;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 const XDP_PASS: u32 = 2;
@@ -54,12 +56,29 @@ impl Drop for Bpffs {
     }
 }
 
+/// A service of each kind that the program treats differently.
+const SERVICES: [(&str, &str, &str); 7] = [
+    ("web", "tcp", "scheduler = \"maglev\""),
+    ("dns", "udp", "scheduler = \"sh\""),
+    ("rr", "tcp", "scheduler = \"rr\""),
+    ("lc", "udp", "scheduler = \"lc\""),
+    ("loose", "udp", "track = \"none\""),
+    ("stable", "tcp", "track = \"changes\""),
+    ("source", "tcp", "scheduler = \"sh\"\ntrack = \"changes\""),
+];
+
+/// The port of a service.
+fn port_of(service: usize) -> u16 {
+    443 + service as u16
+}
+
 fn world() -> World {
     let mut toml = "[network]\ninterface = \"eth0\"\n".to_owned();
-    for (name, port, protocol) in [("web", 443, "tcp"), ("dns", 53, "udp")] {
+    for (nth, (name, protocol, more)) in SERVICES.into_iter().enumerate() {
+        let port = port_of(nth);
         toml += &format!(
             "[[service]]\nname = \"{name}\"\nvip = [\"192.0.2.10\", \"2001:db8::10\"]\nport = {port}\n\
-             protocol = \"{protocol}\"\non_dead = \"drop\"\ndead_grace = \"0s\"\n\
+             protocol = \"{protocol}\"\non_dead = \"drop\"\ndead_grace = \"0s\"\n{more}\n\
              [[service.check]]\ntype = \"tcp\"\nport = 1\n"
         );
         for n in 1..=3 {
@@ -72,103 +91,171 @@ fn world() -> World {
     World::new(&toml)
 }
 
-/// Program, director, and the flow table both have.
-struct Rig {
-    _bpffs: Bpffs,
-    fast: FastPath,
-    world: World,
-    table: ServiceTable,
+/// The director, a flow table, and all that goes with it.
+struct Director {
     flows: FlowTable<'static>,
     loads: Loads,
     cursors: Cursors,
-    /// What the director counts of what the program declined.
-    declined: Counters,
-    /// What the program says it counted.
-    forwarded: Counters,
+    counters: Counters,
 }
 
-impl Rig {
-    fn new() -> Option<Rig> {
-        let bpffs = Bpffs::mount()?;
-        let mut world = world();
-        let (words, half) = (
-            FlowTable::words_for(FLOWS),
-            FlowTable::buckets_for(FLOWS) / 2,
-        );
-        let mut fast =
-            FastPath::load(bpffs.path(), &world.key, words, half, 6).expect("the program");
-        fast.pretend_attached(0, IFINDEX);
-        let flows = FlowTable::create(fast.flow_words(), &world.key).expect("a table");
-        let table = world.table();
-        fast.follow(&table, &links(), world.now);
-        Some(Rig {
-            _bpffs: bpffs,
-            fast,
-            world,
-            table,
-            flows,
+impl Director {
+    fn new(memory: &'static [AtomicU64], world: &World) -> Self {
+        Director {
+            flows: FlowTable::create(memory, &world.key).expect("a table"),
             loads: Loads::default(),
             cursors: Cursors::new(0),
-            declined: Counters::default(),
-            forwarded: Counters::default(),
-        })
+            counters: Counters::default(),
+        }
     }
 
-    /// Publishes what the world says now.
-    fn publish(&mut self) {
-        self.fast.count(&self.forwarded);
-        self.table = self.world.table();
-        self.fast.follow(&self.table, &links(), self.world.now);
-    }
-
-    fn pass_time(&mut self, by: Duration) {
-        self.world.now = self.world.now + by;
-        self.fast.tell_time(self.world.now);
-    }
-
-    /// One frame through the program, and what it declines through the director. True if the program
-    /// forwarded it.
-    fn frame(&mut self, frame: &[u8]) -> bool {
-        let now = self.world.now;
+    /// One frame, which is rewritten if it is forwarded.
+    fn frame(&mut self, frame: &mut [u8], table: &ServiceTable, now: Tick) -> (Verdict, Decision) {
         let meta = FrameMeta {
             ifindex: IFINDEX,
             ..FrameMeta::default()
         };
         let view = View {
-            table: &self.table,
+            table,
             flows: &self.flows,
             loads: &self.loads,
             cursors: &self.cursors,
             flood: false,
         };
         let decision = decide(frame, &meta, &view, now);
-        let found = |flows: &FlowTable<'_>| decision.hash.and_then(|hash| flows.lookup(hash));
-        let before: Option<Hit> = found(&self.flows);
-        let (verdict, out) = run(&mut self.fast, frame);
-        let mut frame = frame.to_vec();
-        if verdict == XDP_PASS {
-            assert_eq!(out, frame, "declined, and yet changed");
-            assert_eq!(found(&self.flows), before, "declined, and yet noted");
-            commit(&decision, &mut frame, &view, &self.declined, 0, now);
-            self.cursors.placed(&decision, &self.table);
-            return false;
-        }
-        assert_eq!(verdict, XDP_TX, "{decision:?}");
-        let Verdict::Forward(chosen) = decision.verdict else {
-            panic!("forwarded, and the director says {decision:?}");
-        };
-        assert_eq!(chosen.path.ifindex, IFINDEX);
-        assert!(!decision.begins(), "{decision:?}");
-        // The program's note stands already, so the director finds it made and adds nothing.
-        let after = found(&self.flows).expect("a known flow");
-        assert_eq!(after.entry.real, chosen.real);
-        assert_eq!(Some(after.entry.state), before.map(|hit| hit.entry.state));
-        assert_eq!(after.entry.idle_ms(now), 0);
-        let done = commit(&decision, &mut frame, &view, &Counters::default(), 0, now);
-        assert_eq!(done, Verdict::Forward(chosen));
-        assert_eq!(out, frame, "other bytes than the director's");
-        true
+        let verdict = commit(&decision, frame, &view, &self.counters, 0, now);
+        self.cursors.placed(&decision, table);
+        (verdict, decision)
     }
+}
+
+/// Program and director on one flow table, and beside them a director alone, on its own.
+struct Rig {
+    _bpffs: Bpffs,
+    fast: FastPath,
+    world: World,
+    table: ServiceTable,
+    /// What the program declines.
+    behind: Director,
+    /// What the program says it did.
+    did: Counters,
+    alone: Director,
+}
+
+impl Rig {
+    fn new() -> Option<Rig> {
+        let bpffs = Bpffs::mount()?;
+        let mut world = world();
+        let mut fast = load(bpffs.path(), &world.key, FLOWS);
+        fast.pretend_attached(0, IFINDEX);
+        let behind = Director::new(fast.flow_words(), &world);
+        let memory: Vec<AtomicU64> = (0..fast.flow_words().len())
+            .map(|_| AtomicU64::new(0))
+            .collect();
+        let alone = Director::new(memory.leak(), &world);
+        let table = world.table();
+        fast.follow(&table, &links(), world.now);
+        fast.renew(&behind.flows, world.now);
+        Some(Rig {
+            _bpffs: bpffs,
+            fast,
+            world,
+            table,
+            behind,
+            did: Counters::default(),
+            alone,
+        })
+    }
+
+    fn count(&mut self) {
+        self.fast.count(&self.did, &self.behind.loads);
+    }
+
+    /// Publishes what the world says now.
+    fn publish(&mut self) {
+        self.count();
+        self.table = self.world.table();
+        self.fast.follow(&self.table, &links(), self.world.now);
+    }
+
+    fn pass_time(&mut self, by: Duration) {
+        self.world.now = self.world.now + by;
+        self.fast.renew(&self.behind.flows, self.world.now);
+    }
+
+    /// One frame through the program, and what it declines through the director behind it; and the same
+    /// through the director alone. True if the program forwarded it.
+    fn frame(&mut self, frame: &[u8]) -> bool {
+        self.sent(frame).is_some()
+    }
+
+    /// The same; the frame as the program sent it.
+    fn sent(&mut self, frame: &[u8]) -> Option<Vec<u8>> {
+        let now = self.world.now;
+        let mut expected = frame.to_vec();
+        let (verdict, decision) = self.alone.frame(&mut expected, &self.table, now);
+        let (action, mut out) = run(&mut self.fast, frame);
+        let forwarded = action == XDP_TX;
+        if forwarded {
+            let is_forward = matches!(verdict, Verdict::Forward(_));
+            assert!(is_forward, "forwarded, and the director says {decision:?}");
+        } else {
+            assert_eq!(action, XDP_PASS, "{decision:?}");
+            assert_eq!(out, frame, "declined, and yet changed");
+            let (behind, _) = self.behind.frame(&mut out, &self.table, now);
+            assert_eq!(behind, verdict, "{decision:?}");
+        }
+        assert_eq!(out, expected, "other bytes: {decision:?}");
+        let note = |flows: &FlowTable<'_>| Some(flows.lookup(decision.hash?)?.entry);
+        assert_eq!(
+            note(&self.behind.flows),
+            note(&self.alone.flows),
+            "other notes: {decision:?}"
+        );
+        forwarded.then_some(out)
+    }
+
+    /// Both have done, and know, the same.
+    fn assert_same_books(&mut self) {
+        self.count();
+        let listed = |flows: &FlowTable<'_>| {
+            let mut all = Vec::new();
+            flows.for_each(|key, entry, since| all.push((key, entry.to_word(), since)));
+            all.sort();
+            all
+        };
+        let (one, other) = (&self.behind, &self.alone);
+        assert_eq!(listed(&one.flows), listed(&other.flows));
+        assert_eq!(one.flows.len(), other.flows.len());
+        let both = |of: &dyn Fn(&Counters) -> u64| of(&one.counters) + of(&self.did);
+        for id in (0..64).map(RealId) {
+            let real = |of: fn(&lbcore::director::Tally) -> u64| {
+                let sum = both(&|counters| of(counters.real(id)));
+                assert_eq!(sum, of(other.counters.real(id)), "{id:?}");
+            };
+            real(|tally| tally.packets.get());
+            real(|tally| tally.bytes.get());
+            real(|tally| tally.new_flows.get());
+            let completed = |counters: &Counters| counters.handshakes(id).completed.get();
+            assert_eq!(both(&completed), completed(&other.counters), "{id:?}");
+            let loads = |loads: &Loads| (loads.active(id), loads.inactive(id));
+            assert_eq!(loads(&one.loads), loads(&other.loads), "{id:?}");
+        }
+        for id in (0..16).map(ServiceId) {
+            let packets = |counters: &Counters| counters.service(id).packets.get();
+            assert_eq!(both(&packets), packets(&other.counters), "{id:?}");
+        }
+    }
+}
+
+fn load(bpffs: &Path, key: &HashKey, flow_entries: usize) -> FastPath {
+    let expected = Expected {
+        flow_entries,
+        services: SERVICES.len(),
+        keys: 2 * SERVICES.len(),
+        reals: 3 * SERVICES.len(),
+    };
+    FastPath::load(bpffs, key, expected).expect("the program")
 }
 
 fn links() -> Vec<Link> {
@@ -217,10 +304,15 @@ impl Numbers {
 
 const ACK: u8 = 0x10;
 const SYN: u8 = 0x02;
+const FIN: u8 = 0x01;
+const RST: u8 = 0x04;
+const PSH: u8 = 0x08;
 
-/// A frame of flow number `n` with these flags (TCP) and this much payload.
+/// A frame of flow number `n`, which belongs to service `n % 7`, with these flags (TCP) and this much
+/// payload.
 fn flow_frame(n: u16, flags: u8, payload: usize) -> Vec<u8> {
-    let (tcp, v6) = (n % 2 == 0, n % 3 == 0);
+    let service = usize::from(n) % SERVICES.len();
+    let (tcp, v6) = (SERVICES[service].1 == "tcp", n % 3 == 0);
     let header = if tcp { 20 } else { 8 };
     let length = header + payload;
     let mut f = OWN_MAC.octets().to_vec();
@@ -241,7 +333,7 @@ fn flow_frame(n: u16, flags: u8, payload: usize) -> Vec<u8> {
         f.extend([192, 0, 2, 10]);
     }
     f.extend((1024 + n).to_be_bytes());
-    f.extend(if tcp { 443u16 } else { 53 }.to_be_bytes());
+    f.extend(port_of(service).to_be_bytes());
     if tcp {
         f.extend([0; 8]);
         f.extend([0x50, flags, 0xff, 0xff, 0x12, 0x34, 0, 0]);
@@ -279,12 +371,12 @@ fn program_and_director_agree_on_ten_thousand_frames() {
     let mut numbers = Numbers(0x2545_f491_4f6c_dd1d);
     let (mut forwarded, mut plain) = (0, 0);
     for _ in 0..10_000 {
-        let n = numbers.below(200) as u16;
-        let flags = match numbers.below(50) {
-            0 => SYN,
-            1 => ACK | 1,
-            2 => 0x04,
-            3 => numbers.next() as u8,
+        let n = numbers.below(350) as u16;
+        let flags = match numbers.below(20) {
+            0..=2 => SYN,
+            3 => ACK | FIN,
+            4 => RST,
+            5 => numbers.next() as u8,
             _ => ACK,
         };
         let payload = [0, 6, 100, 1400][numbers.below(4)];
@@ -299,16 +391,22 @@ fn program_and_director_agree_on_ten_thousand_frames() {
             0 => rig.pass_time(Duration::from_secs(400)),
             1..=300 => rig.pass_time(Duration::from_millis(numbers.next() % 150)),
             301..=303 => {
-                let name = format!("web{}", 1 + numbers.below(3));
-                rig.world.down(&name);
+                let (name, _, _) = SERVICES[numbers.below(SERVICES.len())];
+                rig.world.down(&format!("{name}{}", 1 + numbers.below(3)));
                 rig.publish();
             }
-            304..=306 => {
-                let real = &mut rig.world.config.services[numbers.below(2)].reals[numbers.below(3)];
-                real.admin = [Admin::Drain, Admin::Disabled][numbers.below(2)];
+            304..=308 => {
+                let service = &mut rig.world.config.services[numbers.below(SERVICES.len())];
+                let admin = [Admin::Drain, Admin::Disabled][numbers.below(2)];
+                service.reals[numbers.below(3)].admin = admin;
                 rig.publish();
             }
-            307..=319 => {
+            309 => {
+                rig.world.maintenance ^= true;
+                rig.publish();
+            }
+            310..=319 => {
+                rig.world.maintenance = false;
                 rig.world.health.clear();
                 let services = rig.world.config.services.iter_mut();
                 let reals = services.flat_map(|service| &mut service.reals);
@@ -319,12 +417,10 @@ fn program_and_director_agree_on_ten_thousand_frames() {
         }
     }
     // Of frames that are as they should be most are forwarded here, else the test shows nothing.
-    assert!(forwarded * 3 > plain, "{forwarded} of {plain}");
-    rig.fast.count(&rig.forwarded);
-    assert_eq!(rig.forwarded.interface(0).received.get(), forwarded);
-    assert_eq!(rig.forwarded.interface(0).sent.get(), forwarded);
-    let by_real = (0..=u16::MAX).map(|id| rig.forwarded.real(RealId(id)).packets.get());
-    assert_eq!(by_real.sum::<u64>(), forwarded);
+    assert!(forwarded * 2 > plain, "{forwarded} of {plain}");
+    rig.assert_same_books();
+    assert_eq!(rig.did.interface(0).received.get(), forwarded);
+    assert_eq!(rig.did.interface(0).sent.get(), forwarded);
 }
 
 /// The ones' complement sum of the pseudo header, as it stands in a checksum nobody has finished.
@@ -350,74 +446,208 @@ fn unfinished(frame: &mut [u8]) {
     frame[at..at + 2].copy_from_slice(&(sum as u16).to_be_bytes());
 }
 
-/// Makes the flow known, and shows that its packets are forwarded.
-fn establish(rig: &mut Rig, n: u16) {
-    assert!(!rig.frame(&flow_frame(n, SYN, 0)));
-    assert!(!rig.frame(&flow_frame(n, ACK, 0)));
-    assert!(rig.frame(&flow_frame(n, ACK, 0)), "flow {n}");
+/// Flow numbers of a service.
+fn of(service: &str, nth: u16) -> u16 {
+    let at = SERVICES.iter().position(|(name, ..)| *name == service);
+    at.expect("a service") as u16 + nth * SERVICES.len() as u16
 }
 
 #[test]
 fn t9_a_checksum_that_nobody_has_finished_is_left_to_the_raw_sockets() {
     let Some(mut rig) = Rig::new() else { return };
-    for n in 0..24 {
-        establish(&mut rig, n);
+    for n in 0..28 {
+        rig.frame(&flow_frame(n, SYN, 0));
+        rig.frame(&flow_frame(n, ACK, 0));
         for payload in [0, 1, 6, 77, 1400] {
             let mut frame = flow_frame(n, ACK, payload);
-            assert!(rig.frame(&frame));
+            assert!(rig.frame(&frame), "flow {n}");
             unfinished(&mut frame);
             assert!(!rig.frame(&frame), "flow {n}, {payload} bytes");
         }
     }
-    rig.fast.count(&rig.forwarded);
-    assert_eq!(rig.fast.unfinished(0).0, 24 * 5);
+    rig.assert_same_books();
+    assert_eq!(rig.fast.unfinished(0).0, 28 * 5);
 }
 
 #[test]
-fn what_goes_on_as_it_did_is_forwarded_and_nothing_else_is() {
+fn first_packets_are_decided_here_where_the_ring_decides() {
     let Some(mut rig) = Rig::new() else { return };
-    for n in 0..6 {
-        establish(&mut rig, n);
+    for nth in 0..20 {
+        for (service, here) in [
+            ("web", true),
+            ("dns", true),
+            ("loose", true),
+            ("stable", true),
+            ("source", true),
+            ("rr", false),
+            ("lc", false),
+        ] {
+            let first = flow_frame(of(service, nth), SYN, 0);
+            assert_eq!(rig.frame(&first), here, "{service}");
+        }
+    }
+    // Of the others the director alone chooses; what follows is plain.
+    assert!(rig.frame(&flow_frame(of("rr", 0), ACK, 0)));
+    assert_eq!(
+        rig.behind.flows.len(),
+        4 * 20,
+        "remembered: web, dns, rr, lc"
+    );
+    rig.assert_same_books();
+}
+
+#[test]
+fn the_life_of_a_flow_goes_by_here_from_its_syn_to_its_end() {
+    let Some(mut rig) = Rig::new() else { return };
+    let n = of("web", 1);
+    for flags in [
+        SYN,
+        ACK,
+        ACK | PSH,
+        ACK | FIN,
+        ACK,
+        SYN,
+        ACK,
+        RST,
+        SYN,
+        RST,
+        SYN,
+    ] {
+        assert!(rig.frame(&flow_frame(n, flags, 0)), "{flags:#x}");
+        rig.assert_same_books();
     }
     // A super-frame: whoever merged it must take it apart.
-    assert!(!rig.frame(&flow_frame(2, ACK, 2000)));
-    assert!(!rig.frame(&flow_frame(2, ACK | 1, 0)), "the end of a flow");
-    assert!(!rig.frame(&flow_frame(2, ACK, 0)), "a flow that has ended");
+    assert!(!rig.frame(&flow_frame(n, ACK, 2000)));
     rig.pass_time(Duration::from_secs(901));
-    assert!(!rig.frame(&flow_frame(4, ACK, 0)), "silent for too long");
+    assert!(!rig.frame(&flow_frame(n, ACK, 0)), "silent for too long");
 }
 
 #[test]
 fn a_real_that_drains_keeps_its_flows_and_one_that_dies_loses_them() {
     let Some(mut rig) = Rig::new() else { return };
-    establish(&mut rig, 2);
-    rig.world.config.services[0]
-        .reals
-        .iter_mut()
-        .for_each(|real| real.admin = Admin::Drain);
-    rig.publish();
-    assert!(rig.frame(&flow_frame(2, ACK, 0)));
-    rig.world.config.services[0]
-        .reals
-        .iter_mut()
-        .for_each(|real| real.admin = Admin::Disabled);
-    rig.publish();
-    assert!(!rig.frame(&flow_frame(2, ACK, 0)));
+    let n = of("web", 1);
+    assert!(rig.frame(&flow_frame(n, SYN, 0)));
+    assert!(rig.frame(&flow_frame(n, ACK, 0)));
+    let all = |rig: &mut Rig, admin| {
+        let reals = &mut rig.world.config.services[0].reals;
+        reals.iter_mut().for_each(|real| real.admin = admin);
+        rig.publish();
+    };
+    all(&mut rig, Admin::Drain);
+    assert!(rig.frame(&flow_frame(n, ACK, 0)));
+    all(&mut rig, Admin::Disabled);
+    assert!(!rig.frame(&flow_frame(n, ACK, 0)));
+    rig.assert_same_books();
+}
+
+/// T15, T16 without memory: nothing is remembered while the set stands, and no flow of a real that stays
+/// moves when it changes.
+#[test]
+fn flows_without_memory_stay_when_the_set_changes_and_changes_back() {
+    let Some(mut rig) = Rig::new() else { return };
+    let to = |rig: &mut Rig, nth: u16, flags: u8| {
+        let sent = rig.sent(&flow_frame(of("stable", nth), flags, 0));
+        sent.expect("forwarded by the program")[5]
+    };
+    let before: Vec<u8> = (0..300).map(|nth| to(&mut rig, nth, SYN)).collect();
+    assert!(rig.behind.flows.is_empty());
+    let service = SERVICES.iter().position(|(name, ..)| *name == "stable");
+    let set = |rig: &mut Rig, admin| {
+        rig.world.config.services[service.expect("it")].reals[1].admin = admin;
+        rig.world.remembers = !rig.behind.flows.is_empty();
+        rig.publish();
+    };
+    set(&mut rig, Admin::Drain);
+    for (nth, mac) in (0..).zip(&before) {
+        assert_eq!(to(&mut rig, nth, ACK), *mac, "flow {nth} after the drain");
+    }
+    let between: Vec<u8> = (300..600).map(|nth| to(&mut rig, nth, SYN)).collect();
+    assert!(
+        between.iter().all(|mac| *mac != 22),
+        "the drained one gets none"
+    );
+    let remembered = rig.behind.flows.len();
+    assert!((80..140).contains(&remembered), "a third: {remembered}");
+    set(&mut rig, Admin::Enabled);
+    for (nth, mac) in (0..).zip(before.iter().chain(&between)) {
+        assert_eq!(to(&mut rig, nth, ACK), *mac, "flow {nth} after all");
+    }
+    rig.assert_same_books();
+    // Older flows have ended by then; those that are remembered stay where they are.
+    for second in 0..16 {
+        for (nth, mac) in (300..).zip(&between) {
+            assert_eq!(to(&mut rig, nth, ACK), *mac, "flow {nth}, minute {second}");
+        }
+        rig.pass_time(Duration::from_secs(60));
+        rig.publish();
+    }
+    assert!(rig.table.services[service.expect("it")].past.is_none());
+    for (nth, mac) in (300..).zip(&between) {
+        assert_eq!(
+            to(&mut rig, nth, ACK),
+            *mac,
+            "flow {nth} after the change has ended"
+        );
+    }
+    rig.assert_same_books();
+}
+
+#[test]
+fn a_core_remembers_no_more_flows_than_it_may() {
+    let Some(mut rig) = Rig::new() else { return };
+    let frame = |nth: u16| flow_frame(of("web", nth), SYN, 0);
+    let mut forwarded = 0_u64;
+    for nth in 0..3000 {
+        // The budget is not renewed: half of the table, all cores together.
+        let (action, _) = run(&mut rig.fast, &frame(nth));
+        forwarded += u64::from(action == XDP_TX);
+    }
+    let cores = aya::util::nr_cpus().expect("cores");
+    assert!(rig.behind.flows.len() <= FLOWS / 2);
+    assert!(rig.behind.flows.len() >= FLOWS / 2 / cores);
+    rig.count();
+    let unremembered = rig.did.unremembered.get();
+    assert!(unremembered > 0);
+    assert_eq!(unremembered + rig.behind.flows.len() as u64, forwarded);
+}
+
+#[test]
+fn nothing_is_remembered_while_others_are_asked_to_pause() {
+    let Some(mut rig) = Rig::new() else { return };
+    FlowTable::pause_others(rig.fast.flow_words(), true);
+    let (action, _) = run(&mut rig.fast, &flow_frame(of("web", 1), SYN, 0));
+    assert_eq!(action, XDP_PASS);
+    FlowTable::pause_others(rig.fast.flow_words(), false);
+    assert!(rig.frame(&flow_frame(of("web", 1), SYN, 0)));
+}
+
+/// A tag stays where it is.
+#[test]
+fn a_tagged_frame_is_forwarded_with_its_tag() {
+    let Some(mut rig) = Rig::new() else { return };
+    for kind in [[0x81, 0], [0x88, 0xa8]] {
+        let mut frame = flow_frame(of("web", 1), SYN, 0);
+        frame.splice(12..12, [kind[0], kind[1], 0, 10]);
+        assert!(rig.frame(&frame));
+        frame.splice(12..12, [0x81, 0, 0, 10]);
+        assert!(!rig.frame(&frame), "two tags");
+    }
 }
 
 #[test]
 fn another_mac_of_ours_is_followed() {
     let Some(mut rig) = Rig::new() else { return };
-    establish(&mut rig, 2);
+    let n = of("web", 1);
+    assert!(rig.frame(&flow_frame(n, SYN, 0)));
     let mut links = links();
     links[0].mtu = 60 - 14;
     rig.table.interfaces[0].mac = MacAddr(2, 0, 0, 0, 0, 9);
     rig.fast.follow(&rig.table, &links, rig.world.now);
-    assert!(!rig.frame(&flow_frame(2, ACK, 0)), "to our old MAC");
-    let mut frame = flow_frame(2, ACK, 0);
+    assert!(!rig.frame(&flow_frame(n, ACK, 0)), "to our old MAC");
+    let mut frame = flow_frame(n, ACK, 0);
     frame[5] = 9;
     assert!(rig.frame(&frame));
-    let mut frame = flow_frame(2, ACK, 100);
+    let mut frame = flow_frame(n, ACK, 100);
     frame[5] = 9;
     assert!(!rig.frame(&frame), "larger than the MTU");
 }
@@ -426,13 +656,7 @@ fn another_mac_of_ours_is_followed() {
 fn a_flow_table_of_another_size_is_made_anew_and_one_of_the_same_size_found() {
     let Some(bpffs) = Bpffs::mount() else { return };
     let key = world().key;
-    let load = |flows: usize| {
-        let (words, half) = (
-            FlowTable::words_for(flows),
-            FlowTable::buckets_for(flows) / 2,
-        );
-        FastPath::load(bpffs.path(), &key, words, half, 1).expect("the program")
-    };
+    let load = |flows: usize| load(bpffs.path(), &key, flows);
     let write =
         |fast: &FastPath| fast.flow_words()[0].store(7, std::sync::atomic::Ordering::Relaxed);
     let read = |fast: &FastPath| fast.flow_words()[0].load(std::sync::atomic::Ordering::Relaxed);

@@ -82,14 +82,15 @@ pub(super) fn service(s: &Section<'_>, claims: &mut Claims) -> Option<Service> {
         TCP_IDLE
     };
     let seconds = |min, max| value::duration(Duration::from_secs(min), max);
+    let scheduler = s.get_or(
+        "scheduler",
+        |v| words::SCHEDULER.read(v),
+        sched::Kind::Maglev,
+    );
     let service = Service {
         description: s.get_or("description", value::text, String::new()),
         labels: s.get_or("labels", value::labels, Default::default()),
-        scheduler: s.get_or(
-            "scheduler",
-            |v| words::SCHEDULER.read(v),
-            sched::Kind::Maglev,
-        ),
+        scheduler,
         admin: s.get_or("admin", |v| words::ADMIN.read(v), Admin::Enabled),
         on_dead: s.get_or("on_dead", |v| words::ON_DEAD.read(v), OnDead::Rehash),
         dead_grace: s.get_or("dead_grace", seconds(0, HOUR), Duration::from_secs(10)),
@@ -98,7 +99,7 @@ pub(super) fn service(s: &Section<'_>, claims: &mut Claims) -> Option<Service> {
         slow_start: slow_start(s),
         damping: damping(s),
         passive: passive(s, mode, protocol),
-        track: track(s, mode, protocol),
+        track: track(s, mode, protocol, scheduler),
         min_healthy,
         announce: s.get_or("announce", |v| words::ANNOUNCE.read(v), Announce::Always),
         name: name?.into_inner(),
@@ -221,7 +222,12 @@ fn passive(s: &Section<'_>, mode: Option<Mode>, protocol: Option<Protocol>) -> b
 }
 
 /// Flows may go unremembered only where packets stand alone.
-fn track(s: &Section<'_>, mode: Option<Mode>, protocol: Option<Protocol>) -> Track {
+fn track(
+    s: &Section<'_>,
+    mode: Option<Mode>,
+    protocol: Option<Protocol>,
+    scheduler: sched::Kind,
+) -> Track {
     let Some(track) = s.get("track", |v| words::TRACK.read(v)) else {
         return Track::Flows;
     };
@@ -230,7 +236,18 @@ fn track(s: &Section<'_>, mode: Option<Mode>, protocol: Option<Protocol>) -> Tra
             .help("`track = \"none\"` is for udp services whose packets stand alone, such as DNS");
         s.faults.error(track.span(), &s.path_of("track"), fault);
     }
-    if *track.get_ref() == Track::None && mode == Some(Mode::Tproxy) {
+    if *track.get_ref() == Track::Changes && protocol == Some(Protocol::Udp) {
+        let fault = Fault::new("datagrams do not say where their flow begins")
+            .help("`track = \"changes\"` is for tcp services; `flows` and `none` are for udp");
+        s.faults.error(track.span(), &s.path_of("track"), fault);
+    }
+    let counts = !matches!(scheduler, sched::Kind::Maglev | sched::Kind::Sh);
+    if *track.get_ref() == Track::Changes && counts {
+        let fault = Fault::new("this scheduler places each flow anew: it must be remembered")
+            .help("`track = \"changes\"` goes with scheduler maglev or sh");
+        s.faults.error(track.span(), &s.path_of("track"), fault);
+    }
+    if *track.get_ref() != Track::Flows && mode == Some(Mode::Tproxy) {
         let fault = Fault::new("a proxy cannot do without its connections and sessions")
             .help("leave `track` out: it is for mode dr");
         s.faults.error(track.span(), &s.path_of("track"), fault);

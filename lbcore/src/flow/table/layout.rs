@@ -39,6 +39,9 @@ const AT_MAGIC: usize = 0;
 const AT_VERSION: usize = 1;
 const AT_BUCKETS: usize = 2;
 const AT_KEY: usize = 3;
+/// Not 0: the XDP program remembers no new flows, because somebody goes through the table who must be
+/// alone.
+const AT_PAUSED: usize = 4;
 
 /// Counts are kept in this many lines, so that workers that insert do not wait for one line.
 const STRIPES: usize = 32;
@@ -159,6 +162,14 @@ impl<'m> FlowTable<'m> {
         buckets.max(MIN_BUCKETS)
     }
 
+    /// Asks a program outside this process, which may be writing already, to remember no new flows in the
+    /// table on `mem`, or to do it again. It heeds it within microseconds.
+    pub fn pause_others(mem: &[AtomicU64], pause: bool) {
+        if let Some(word) = mem.get(AT_PAUSED) {
+            word.store(u64::from(pause), Release);
+        }
+    }
+
     /// Makes an empty table. Writes all of `mem`, so that a file has its blocks and the packet
     /// path meets no page for the first time.
     ///
@@ -168,8 +179,11 @@ impl<'m> FlowTable<'m> {
         let table = Self::lay(mem).ok_or(LayoutError { words: mem.len() })?;
         // The magic goes first and comes last: a creator that dies in between leaves no table.
         table.header.set(AT_MAGIC, 0);
-        for word in &mem[1..] {
-            word.store(0, Relaxed);
+        for (at, word) in mem.iter().enumerate().skip(1) {
+            // Whoever asked others to pause asks them to go on.
+            if at != AT_PAUSED {
+                word.store(0, Relaxed);
+            }
         }
         table.header.set(AT_VERSION, VERSION);
         table.header.set(AT_BUCKETS, table.hot.len() as u64);

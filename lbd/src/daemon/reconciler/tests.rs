@@ -10,7 +10,7 @@ use crate::live::event::{NeighborNews, Reach};
 use lbcore::api::{ApiError, How, RealRef, Request, Response, ServiceRef, VipVerb};
 use lbcore::flow::FlowTable;
 use lbcore::load::Weightiness::Active;
-use lbcore::service::ServiceTable;
+use lbcore::service::{Rings, ServiceTable};
 use lbcore::vip::Hold;
 use std::fs;
 use std::sync::atomic::AtomicU64;
@@ -128,6 +128,7 @@ impl Rig {
             world,
             places,
             proxy: None,
+            rings: Rings::default(),
             log: LogFilter::default(),
             engines: crate::xdp::Engines {
                 fast_path: None,

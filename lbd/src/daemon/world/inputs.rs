@@ -1,7 +1,7 @@
 //! What is known, as the inputs of the next snapshot.
 
 use super::{LastGood, Leaving, RealFacts, World};
-use lbcore::config::{self, Config, Mode, NodeWeight};
+use lbcore::config::{self, Config, Mode, NodeWeight, Track};
 use lbcore::health::Ejections;
 use lbcore::id::{RealId, ServiceId};
 use lbcore::load::Loads;
@@ -197,6 +197,8 @@ impl Known<'_> {
             input.lingering = gone;
             reals.push(input);
         }
+        let remembers = service.track == Track::Changes
+            && reals.iter().any(|real| self.loads.flows(real.id) > 0);
         let weights_due = self.weigh(id, service, &follow, &mut reals);
         Ok(ServiceInput {
             id,
@@ -204,6 +206,7 @@ impl Known<'_> {
             admin,
             reals,
             weights_due,
+            remembers,
         })
     }
 
@@ -245,7 +248,9 @@ impl Known<'_> {
         let removed: Vec<SocketAddr> = self
             .registry
             .reals_of(&service.name)
-            .filter(|(at, real)| !configured.contains(at) && self.loads.flows(*real) > 0)
+            .filter(|(at, _)| !configured.contains(at))
+            // Of flows that are not remembered nobody knows whether they have ended.
+            .filter(|(_, real)| service.track == Track::Changes || self.loads.flows(*real) > 0)
             .map(|(at, _)| at)
             .collect();
         let mut inputs = Vec::new();

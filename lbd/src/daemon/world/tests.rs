@@ -147,7 +147,7 @@ impl Bench {
 
     /// The next lbd after a kill, `later`, with this `config`.
     fn successor(&self, config: Config, later: Duration) -> Self {
-        let set = self.world.set(self.table.generation);
+        let set = self.world.set(self.table.generation, &self.rings);
         let mut next = Self::new(config, set);
         next.now = self.now + later;
         next
@@ -286,13 +286,16 @@ fn t20_a_removed_real_lingers_until_its_last_flow_ends() {
     bench.refresh();
     assert_eq!(bench.state(gone), RealState::Draining);
     assert!(bench.table.real(gone).expect("still there").path.is_some());
-    assert!(!bench.world.forget_the_gone(&bench.loads));
+    assert!(!bench.world.forget_the_gone(&bench.loads, &bench.table));
     bench.loads.sub(gone, Active);
-    assert!(bench.world.forget_the_gone(&bench.loads));
+    assert!(bench.world.forget_the_gone(&bench.loads, &bench.table));
     bench.refresh();
     assert!(bench.table.real(gone).is_none());
     assert!(!bench.world.ways.contains_key(&address(1)));
-    assert!(!bench.world.forget_the_gone(&bench.loads), "only once");
+    assert!(
+        !bench.world.forget_the_gone(&bench.loads, &bench.table),
+        "only once"
+    );
     assert_eq!(bench.state(stays), RealState::Up);
 }
 
@@ -307,11 +310,14 @@ fn a_removed_service_lingers_with_the_reals_that_have_flows_and_is_forgotten_wit
     bench.refresh();
     assert_eq!(bench.state(busy), RealState::Draining);
     assert_eq!(bench.table.services[0].members.len(), 1);
-    assert!(bench.world.forget_the_gone(&bench.loads), "the idle one");
+    assert!(
+        bench.world.forget_the_gone(&bench.loads, &bench.table),
+        "the idle one"
+    );
     bench.refresh();
-    assert!(!bench.world.forget_the_gone(&bench.loads));
+    assert!(!bench.world.forget_the_gone(&bench.loads, &bench.table));
     bench.loads.sub(busy, Active);
-    assert!(bench.world.forget_the_gone(&bench.loads));
+    assert!(bench.world.forget_the_gone(&bench.loads, &bench.table));
     bench.refresh();
     assert!(bench.table.services.is_empty() && bench.world.lingering.is_empty());
     assert_eq!(bench.world.registry.services().count(), 0);

@@ -1,0 +1,193 @@
+//! The rings and schedulers of the last snapshot, and with `track = "changes"` the rings before it.
+
+use crate::config::Track;
+use crate::id::{RealId, ServiceId};
+use crate::net::{Addr, HashKey};
+use crate::sched::{Candidate, Identity, Kind, Ring, Scheduler};
+use crate::time::Tick;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Rings and schedulers of the last snapshot: one is built again only when its candidates changed.
+#[derive(Clone, Debug, Default)]
+pub struct Rings(BTreeMap<ServiceId, Built>);
+
+#[derive(Clone, Debug)]
+pub(super) struct Built {
+    kind: Kind,
+    candidates: Vec<Candidate>,
+    pub ring: Option<Arc<Ring>>,
+    pub scheduler: Arc<Scheduler>,
+    pub past: Option<Past>,
+    tracks_changes: bool,
+}
+
+/// The ring from before a change that is under way.
+#[derive(Clone, Debug)]
+pub(super) struct Past {
+    candidates: Vec<Candidate>,
+    pub ring: Arc<Ring>,
+    /// From then on the flows of the time before it have ended.
+    pub until: Tick,
+}
+
+/// What a ring is made of.
+pub(super) struct Wanted {
+    pub kind: Kind,
+    pub candidates: Vec<Candidate>,
+    pub track: Track,
+    /// How long flows from before a change are waited for.
+    pub patience: Duration,
+}
+
+impl Rings {
+    pub(super) fn get(
+        &mut self,
+        id: ServiceId,
+        wanted: Wanted,
+        key: &HashKey,
+        now: Tick,
+    ) -> &Built {
+        let before = self.0.remove(&id);
+        let tracks_changes = wanted.track == Track::Changes;
+        let built = match before {
+            Some(built) if built.kind == wanted.kind && built.candidates == wanted.candidates => {
+                built
+            }
+            before => {
+                let ring = Ring::build(&wanted.candidates, key).map(Arc::new);
+                let past = before.and_then(|before| before.past_of(&wanted, ring.as_deref(), now));
+                Built {
+                    kind: wanted.kind,
+                    scheduler: Arc::new(Scheduler::build(wanted.kind, &wanted.candidates)),
+                    candidates: wanted.candidates,
+                    past,
+                    ring,
+                    tracks_changes,
+                }
+            }
+        };
+        let built = Built {
+            past: built.past.filter(|past| tracks_changes && now < past.until),
+            tracks_changes,
+            ..built
+        };
+        self.0.entry(id).or_insert(built)
+    }
+
+    pub(super) fn retain(&mut self, keep: impl Fn(ServiceId) -> bool) {
+        self.0.retain(|id, _| keep(*id));
+    }
+
+    /// What the next process needs to know of services whose flows are not all remembered.
+    pub fn remembered(&self) -> BTreeMap<u16, RememberedRing> {
+        let of = |built: &Built| RememberedRing {
+            kind: built.kind,
+            reals: shares(&built.candidates),
+            past: built.past.as_ref().map(|past| RememberedPast {
+                reals: shares(&past.candidates),
+                until: past.until.0,
+            }),
+        };
+        let tracked = self.0.iter().filter(|(_, built)| built.tracks_changes);
+        tracked.map(|(id, built)| (id.0, of(built))).collect()
+    }
+
+    /// The rings of the last process: a set that has changed since is a change like any other.
+    pub fn recovered(remembered: &BTreeMap<u16, RememberedRing>, key: &HashKey) -> Self {
+        let built = |ring: &RememberedRing| {
+            let candidates = candidates_of(&ring.reals);
+            let past = ring.past.as_ref().and_then(|past| {
+                let candidates = candidates_of(&past.reals);
+                Some(Past {
+                    ring: Arc::new(Ring::build(&candidates, key)?),
+                    candidates,
+                    until: Tick(past.until),
+                })
+            });
+            Built {
+                kind: ring.kind,
+                ring: Ring::build(&candidates, key).map(Arc::new),
+                scheduler: Arc::new(Scheduler::build(ring.kind, &candidates)),
+                candidates,
+                past,
+                tracks_changes: true,
+            }
+        };
+        let rings = remembered.iter();
+        Rings(
+            rings
+                .map(|(id, ring)| (ServiceId(*id), built(ring)))
+                .collect(),
+        )
+    }
+}
+
+impl Built {
+    /// The ring that flows of the time before a change to `wanted` follow: of changes upon changes the
+    /// oldest, for whoever began since is remembered wherever one of them moved its slot.
+    fn past_of(self, wanted: &Wanted, ring: Option<&Ring>, now: Tick) -> Option<Past> {
+        if !self.tracks_changes || self.kind != wanted.kind {
+            return None;
+        }
+        let until = now + wanted.patience;
+        let (candidates, ring) = match self.past.filter(|past| now < past.until) {
+            Some(past) => (past.candidates, past.ring),
+            // Weights that are scaled alike move nothing.
+            None if self.ring.as_deref() == ring => return None,
+            None => (self.candidates, self.ring?),
+        };
+        Some(Past {
+            candidates,
+            ring,
+            until,
+        })
+    }
+}
+
+/// A ring as the next process builds it again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RememberedRing {
+    kind: Kind,
+    reals: Vec<Share>,
+    past: Option<RememberedPast>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct RememberedPast {
+    reals: Vec<Share>,
+    until: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Share {
+    real: u16,
+    address: IpAddr,
+    port: u16,
+    weight: u16,
+}
+
+fn shares(candidates: &[Candidate]) -> Vec<Share> {
+    let share = |candidate: &Candidate| Share {
+        real: candidate.real.0,
+        address: candidate.identity.address.ip(),
+        port: candidate.identity.port,
+        weight: candidate.weight,
+    };
+    candidates.iter().map(share).collect()
+}
+
+fn candidates_of(shares: &[Share]) -> Vec<Candidate> {
+    let candidate = |share: &Share| Candidate {
+        real: RealId(share.real),
+        identity: Identity {
+            address: Addr::from(share.address),
+            port: share.port,
+        },
+        weight: share.weight,
+    };
+    shares.iter().map(candidate).collect()
+}

@@ -1,0 +1,272 @@
+/* The director in the receive path: lbcore::director for packets that are plain.
+ *
+ * It looks a packet's flow up in the flow table it shares with lbd. A known flow goes on to its real; a
+ * new one of a service whose ring decides (schedulers maglev and sh) goes where the ring says, and is
+ * remembered. The two MAC addresses are rewritten and the frame goes out. Whatever is not that plain is
+ * declined: the packet goes up the stack, where lbd's director meets it as if this program were not
+ * there. Schedulers that count, maintenance, a real that has died or has no MAC, fragments, options,
+ * ICMP: all declined. Declining is always right, only slower.
+ *
+ * What must never happen here: a frame sent that the director would not have sent to the same real with
+ * the same bytes, or a note in the flow table that it would not have made. lbd's tests give both the
+ * same frames and compare.
+ */
+#include "flows.h"
+#include "kernel.h"
+#include "maps.h"
+#include "packet.h"
+
+inline int same_mac(const u8 *a, const u8 *b)
+{
+	const u16 *x = (const u16 *)a, *y = (const u16 *)b;
+	return x[0] == y[0] && x[1] == y[1] && x[2] == y[2];
+}
+
+/* Nothing goes back where it came from, nor to ourselves; senders have addresses of their own. */
+inline int turns_back(const struct ethernet *eth, const struct real *real)
+{
+	const u16 *src = (const u16 *)eth->src;
+
+	return (eth->src[0] & 1) || !(src[0] | src[1] | src[2]) || same_mac(real->dst, eth->src)
+		|| same_mac(real->dst, eth->dst) || same_mac(eth->src, eth->dst);
+}
+
+/* The place of an interface; MAX_INTERFACES if it is none of ours. Verified by itself, so that the
+ * verifier does not follow each place through the rest of the program. */
+__attribute__((noinline)) int place_of(u32 ifindex)
+{
+	u32 zero = 0;
+	struct settings *now = bpf_map_lookup_elem(&settings, &zero);
+
+	if (!now)
+		return MAX_INTERFACES;
+	for (u32 at = 0; at < MAX_INTERFACES; at++) {
+		if (now->interfaces[at].ifindex == ifindex)
+			return at;
+		if (!now->interfaces[at].ifindex)
+			break;
+	}
+	return MAX_INTERFACES;
+}
+
+/* Ring::slot: the hash modulo 2^16 + 1, of which 2^16 is -1. */
+inline u32 ring_slot(u64 hash)
+{
+	u32 even = (u32)(hash & 0xffff) + (u32)(hash >> 32 & 0xffff);
+	u32 odd = (u32)(hash >> 16 & 0xffff) + (u32)(hash >> 48);
+	u32 slot = even + 2 * 65537 - odd;
+
+	if (slot >= 2 * 65537)
+		slot -= 2 * 65537;
+	return slot >= 65537 ? slot - 65537 : slot;
+}
+
+/* The real in a slot of the ring that begins at `ring`; `id` stays as it was if there is none. */
+inline void ring_pick(u32 ring, u32 slot, u32 *id)
+{
+	u32 at = ring + slot / 4;
+	u64 *word = bpf_map_lookup_elem(&rings, &at);
+
+	if (word)
+		*id = (u32)(read_once(*word) >> slot % 4 * 16) & 0xffff;
+}
+
+inline struct real *real_at(u32 half, u32 id)
+{
+	u32 at = half * MAX_REALS + (id & (MAX_REALS - 1));
+	return bpf_map_lookup_elem(&reals, &at);
+}
+
+/* Counts a frame that somebody must finish first. */
+inline int decline_unfinished(u32 at)
+{
+	struct frames *count = bpf_map_lookup_elem(&frames, &at);
+	if (count)
+		count->unfinished++;
+	return XDP_PASS;
+}
+
+/* Whether this core may remember one more flow, of which it takes note. */
+inline int may_remember(struct settings *now)
+{
+	u32 zero = 0;
+	struct remembered *count = bpf_map_lookup_elem(&remembered, &zero);
+
+	if (!count)
+		return 0;
+	if (count->renewal != now->renewal) {
+		count->renewal = now->renewal;
+		count->flows = 0;
+	}
+	if (count->flows >= now->budget)
+		return 0;
+	count->flows++;
+	return 1;
+}
+
+/* Counts a flow that turns from one state to another, of the same real or not: lbcore's `recount`.
+ * Verified by itself. */
+__attribute__((noinline)) int recount(u64 old, u64 new)
+{
+	u32 was = is_in(ACTIVE, state_of(old)), is = is_in(ACTIVE, state_of(new));
+	u32 from = real_of(old), to = real_of(new);
+	struct tally *before, *after;
+
+	if (from == to && was == is)
+		return 0;
+	before = bpf_map_lookup_elem(&tallies, &from);
+	after = bpf_map_lookup_elem(&tallies, &to);
+	if (!before || !after)
+		return 0;
+	*(was ? &before->active : &before->inactive) -= 1;
+	*(is ? &after->active : &after->inactive) += 1;
+	if (from == to && is_in(HANDSHAKE, state_of(old)) && state_of(new) == ESTABLISHED)
+		after->completed++;
+	return 0;
+}
+
+SEC("xdp")
+int director(struct xdp_md *ctx)
+{
+	void *data = (void *)(u64)ctx->data;
+	void *end = (void *)(u64)ctx->data_end;
+	struct ethernet *eth = data;
+	struct packet packet = {};
+	struct service_key key;
+	struct service *service;
+	struct settings *now;
+	struct interface *us;
+	struct frames *count;
+	struct tally *tally;
+	struct real *real;
+	u64 hash, signature, entry = 0, new = 0;
+	u64 *cell = 0;
+	u32 zero = 0, at, half, coarse, id = MAX_REALS;
+	int store = 0, begins = 0;
+
+	now = bpf_map_lookup_elem(&settings, &zero);
+	if ((void *)(eth + 1) > end || !now)
+		return XDP_PASS;
+	at = place_of(ctx->ingress_ifindex);
+	if (at >= MAX_INTERFACES)
+		return XDP_PASS;
+	us = &now->interfaces[at];
+	if (!same_mac(eth->dst, us->mac) || !parse(eth, end, &packet))
+		return XDP_PASS;
+	if (packet.bytes + sizeof(*eth) > read_once(us->largest))
+		return XDP_PASS;
+
+	half = read_once(now->half) & 1;
+	key.vip = packet.flow.vip;
+	key.port_protocol = packet.flow.rest >> 16;
+	service = bpf_map_lookup_elem(&services, &key);
+	if (!service)
+		return XDP_PASS;
+	service += half;
+	if (!service->present)
+		return XDP_PASS;
+	if (unlikely(is_unfinished(&packet)))
+		return decline_unfinished(at);
+
+	hash = hash_of_flow(&packet.flow);
+	signature = signature_of(hash);
+	coarse = (u32)(now->now >> 6);
+	if (service->flags & LOOKS_UP)
+		cell = look_up(signature, &entry);
+	if (cell) {
+		id = real_of(entry);
+		real = real_at(half, id);
+		if (!real || real->epoch != epoch_of(entry) || real->service != service->id)
+			return XDP_PASS;
+		if (is_expired(entry, coarse, service->idle))
+			return XDP_PASS;
+		if ((packet.flags & SYN)
+		    && (is_in(CLOSING, state_of(entry)) || !(real->flags & TAKES_NEW)))
+			begins = 1;
+		else
+			new = entry_of(id, epoch_of(entry), next_state(state_of(entry), &packet), coarse);
+	}
+	if (!cell || begins) {
+		u32 slot;
+
+		if (!(service->flags & BY_RING))
+			return XDP_PASS;
+		slot = ring_slot(service->flags & BY_SOURCE ? hash_of_source(&packet.flow) : hash);
+		id = MAX_REALS;
+		ring_pick(service->ring, slot, &id);
+		if (service->flags & (TRACK_NONE | TRACK_CHANGES)) {
+			int syn = packet.flags & SYN;
+
+			if (service->past != NONE && !cell) {
+				u32 past = id;
+
+				ring_pick(service->past, slot, &past);
+				if (syn) {
+					store = past != id;
+				} else if (past != id) {
+					real = real_at(half, past);
+					if (real && (real->flags & PRESENT) && real->service == service->id)
+						id = past;
+				}
+			}
+			begins |= syn && service->flags & TRACK_CHANGES && !store;
+		} else {
+			store = !cell && !(packet.flags & RST);
+		}
+		if (id >= MAX_REALS)
+			return XDP_PASS;
+		real = real_at(half, id);
+		if (!real || real->service != service->id)
+			return XDP_PASS;
+		if (cell)
+			new = entry_of(id, real->epoch, SYN_RECV, coarse);
+		else if (store)
+			new = entry_of(id, real->epoch, first_state(&packet), coarse);
+	}
+	if (!(real->flags & KEEPS) || packet.bytes + sizeof(*eth) > real->largest)
+		return XDP_PASS;
+	if (real->ifindex != ctx->ingress_ifindex && !(real->flags & REDIRECTED))
+		return XDP_PASS;
+	if (turns_back(eth, real))
+		return XDP_PASS;
+	tally = bpf_map_lookup_elem(&tallies, &id);
+	count = bpf_map_lookup_elem(&frames, &at);
+	if (!tally || !count)
+		return XDP_PASS;
+
+	if (cell) {
+		if (new != entry) {
+			if (__sync_val_compare_and_swap(cell, entry, new) != entry)
+				return XDP_PASS;
+			recount(entry, new);
+		}
+	} else if (store) {
+		if (may_remember(now)) {
+			if (insert(signature, &packet.flow, new, now->now) != STORED)
+				return XDP_PASS;
+			*(is_in(ACTIVE, state_of(new)) ? &tally->active : &tally->inactive) += 1;
+			begins = 1;
+		} else {
+			begins = packet.protocol == IPPROTO_UDP || (packet.flags & SYN);
+			count->unremembered++;
+		}
+	}
+	tally->packets++;
+	tally->bytes += packet.bytes;
+	if (begins)
+		tally->began++;
+	count->received++;
+	__builtin_memcpy(eth->dst, real->dst, 6);
+	__builtin_memcpy(eth->src, real->src, 6);
+	if (likely(real->ifindex == ctx->ingress_ifindex)) {
+		count->sent++;
+		return XDP_TX;
+	}
+	at = place_of(real->ifindex);
+	count = bpf_map_lookup_elem(&frames, &at);
+	if (count)
+		count->sent++;
+	return bpf_redirect(real->ifindex, 0);
+}
+
+char _license[] SEC("license") = "Dual MIT/GPL";

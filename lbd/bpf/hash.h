@@ -1,0 +1,84 @@
+/* The one keyed hash of a packet, as lbcore::net::HashKey makes it. */
+#pragma once
+#include "kernel.h"
+
+/* Set before the program is loaded. */
+const volatile u64 key0 = 0;
+const volatile u64 key1 = 0;
+
+struct address {
+	u64 high;
+	u64 low;
+};
+
+/* What names a flow, as lbcore::net::FlowKey lays it out for its hash. */
+struct flow {
+	struct address client;
+	struct address vip;
+	/* Client's port, VIP's port, both in network order, and the protocol number. */
+	u64 rest;
+};
+
+inline u64 rotl(u64 x, int by)
+{
+	return x << by | x >> (64 - by);
+}
+
+#define SIP_ROUND()                                                                                \
+	do {                                                                                       \
+		v0 += v1;                                                                          \
+		v1 = rotl(v1, 13) ^ v0;                                                            \
+		v0 = rotl(v0, 32);                                                                 \
+		v2 += v3;                                                                          \
+		v3 = rotl(v3, 16) ^ v2;                                                            \
+		v0 += v3;                                                                          \
+		v3 = rotl(v3, 21) ^ v0;                                                            \
+		v2 += v1;                                                                          \
+		v1 = rotl(v1, 17) ^ v2;                                                            \
+		v2 = rotl(v2, 32);                                                                 \
+	} while (0)
+
+#define SIP_ABSORB(word)                                                                           \
+	do {                                                                                       \
+		v3 ^= (word);                                                                      \
+		SIP_ROUND();                                                                       \
+		v0 ^= (word);                                                                      \
+	} while (0)
+
+#define SIP_BEGIN()                                                                                \
+	u64 v0 = key0 ^ 0x736f6d6570736575ULL;                                                     \
+	u64 v1 = key1 ^ 0x646f72616e646f6dULL;                                                     \
+	u64 v2 = key0 ^ 0x6c7967656e657261ULL;                                                     \
+	u64 v3 = key1 ^ 0x7465646279746573ULL
+
+#define SIP_END()                                                                                  \
+	do {                                                                                       \
+		v2 ^= 0xff;                                                                        \
+		SIP_ROUND();                                                                       \
+		SIP_ROUND();                                                                       \
+		SIP_ROUND();                                                                       \
+	} while (0)
+
+/* SipHash-1-3 (Aumasson, Bernstein) of the 37 bytes of a flow's key: lbcore::net::HashKey::flow. */
+inline u64 hash_of_flow(const struct flow *flow)
+{
+	SIP_BEGIN();
+	SIP_ABSORB(flow->client.high);
+	SIP_ABSORB(flow->client.low);
+	SIP_ABSORB(flow->vip.high);
+	SIP_ABSORB(flow->vip.low);
+	SIP_ABSORB(flow->rest | 37ULL << 56);
+	SIP_END();
+	return v0 ^ v1 ^ v2 ^ v3;
+}
+
+/* SipHash-1-3 of the client's 16 bytes: lbcore::net::HashKey::source. */
+inline u64 hash_of_source(const struct flow *flow)
+{
+	SIP_BEGIN();
+	SIP_ABSORB(flow->client.high);
+	SIP_ABSORB(flow->client.low);
+	SIP_ABSORB(16ULL << 56);
+	SIP_END();
+	return v0 ^ v1 ^ v2 ^ v3;
+}

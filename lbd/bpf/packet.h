@@ -1,0 +1,162 @@
+/* Reads the headers of a frame, as lbcore::net::packet does: whatever that would drop, or would have
+ * to look at twice, is declined here. */
+#pragma once
+#include "hash.h"
+#include "kernel.h"
+
+#define FIN 0x01
+#define SYN 0x02
+#define RST 0x04
+#define ACK 0x10
+/* The six flags of RFC 9293 of which a segment has at least one. */
+#define ANY_FLAG 0x3f
+
+struct packet {
+	struct flow flow;
+	/* IP bytes. */
+	u32 bytes;
+	/* The IP payload's length, as its headers say. */
+	u16 length;
+	/* The transport checksum, as it stands there. */
+	u16 check;
+	u8 protocol;
+	/* TCP flags; 0 for UDP. */
+	u8 flags;
+};
+
+/* An IPv4 address as its eight last bytes of ::ffff:a.b.c.d. */
+inline u64 mapped(u32 ipv4)
+{
+	return (u64)ipv4 << 32 | 0xffff0000ULL;
+}
+
+inline struct address address_of(const u32 *words)
+{
+	struct address address = {
+		.high = (u64)words[1] << 32 | words[0],
+		.low = (u64)words[3] << 32 | words[2],
+	};
+	return address;
+}
+
+/* A sum of 16-bit words, brought down to one. */
+inline u16 fold(u64 sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (u16)sum;
+}
+
+/* What a transport checksum holds until it is finished: the sum of the pseudo header alone (Linux
+ * include/linux/skbuff.h, CHECKSUM_PARTIAL). One finished checksum in 65,536 looks the same and is
+ * declined, too. IPv4's mapped addresses add ffff twice, which is nothing in one's complement. */
+inline int is_unfinished(const struct packet *packet)
+{
+	const struct flow *flow = &packet->flow;
+	u64 sum = (flow->client.high & 0xffffffff) + (flow->client.high >> 32)
+		+ (flow->client.low & 0xffffffff) + (flow->client.low >> 32)
+		+ (flow->vip.high & 0xffffffff) + (flow->vip.high >> 32)
+		+ (flow->vip.low & 0xffffffff) + (flow->vip.low >> 32)
+		+ be16(packet->protocol) + be16(packet->length);
+	return fold(sum) == packet->check;
+}
+
+/* True if the packet is plain: IPv4 without options and fragments or IPv6 without extension headers,
+ * TCP or UDP, with lengths and addresses that clients send. */
+inline int parse(const struct ethernet *eth, void *end, struct packet *packet)
+{
+	const void *network = eth + 1;
+	const void *transport;
+	u16 type = eth->type;
+
+	if (unlikely(type == ETH_P_8021Q || type == ETH_P_8021AD)) {
+		const struct vlan_tag *tag = network;
+
+		if ((void *)(tag + 1) > end)
+			return 0;
+		type = tag->type;
+		network = tag + 1;
+	}
+	if (likely(type == ETH_P_IP)) {
+		const struct ipv4 *ip = network;
+		u16 total;
+		u8 first;
+
+		if ((void *)(ip + 1) > end || ip->version_ihl != 0x45)
+			return 0;
+		total = be16(ip->total);
+		/* More fragments, or a place other than the first; the reserved bit is let be. */
+		if ((ip->fragment & be16(0x3fff)) || total < sizeof(*ip))
+			return 0;
+		if ((u32)total > (u32)(end - network))
+			return 0;
+		first = *(const u8 *)&ip->src;
+		if (first == 0 || first == 127 || first >= 224 || ip->src == ip->dst)
+			return 0;
+		packet->flow.client.high = 0;
+		packet->flow.client.low = mapped(ip->src);
+		packet->flow.vip.high = 0;
+		packet->flow.vip.low = mapped(ip->dst);
+		packet->protocol = ip->protocol;
+		packet->length = total - sizeof(*ip);
+		packet->bytes = total;
+		transport = ip + 1;
+	} else if (type == ETH_P_IPV6) {
+		const struct ipv6 *ip = network;
+
+		if ((void *)(ip + 1) > end || (*(const u8 *)ip & 0xf0) != 0x60)
+			return 0;
+		packet->length = be16(ip->payload);
+		packet->bytes = sizeof(*ip) + packet->length;
+		if (packet->bytes > (u32)(end - network))
+			return 0;
+		packet->flow.client = address_of(ip->src);
+		packet->flow.vip = address_of(ip->dst);
+		/* Mapped addresses would pass for IPv4's; ::, ::1 and multicast send nothing. */
+		if (packet->flow.client.high == 0 || packet->flow.vip.high == 0
+		    || *(const u8 *)ip->src == 0xff)
+			return 0;
+		if (packet->flow.client.high == packet->flow.vip.high
+		    && packet->flow.client.low == packet->flow.vip.low)
+			return 0;
+		packet->protocol = ip->next;
+		transport = ip + 1;
+	} else {
+		return 0;
+	}
+	if (packet->protocol == IPPROTO_TCP) {
+		const struct tcp *tcp = transport;
+		u32 header;
+
+		if ((void *)(tcp + 1) > end || packet->length < sizeof(*tcp))
+			return 0;
+		header = (tcp->offset >> 4) * 4;
+		if (header < sizeof(*tcp) || header > packet->length)
+			return 0;
+		packet->flags = tcp->flags;
+		if (!(packet->flags & ANY_FLAG))
+			return 0;
+		if ((packet->flags & SYN) && (packet->flags & (FIN | RST)))
+			return 0;
+		packet->flow.rest = (u64)tcp->src | (u64)tcp->dst << 16;
+		packet->check = tcp->check;
+	} else if (packet->protocol == IPPROTO_UDP) {
+		const struct udp *udp = transport;
+		u16 said;
+
+		if ((void *)(udp + 1) > end || packet->length < sizeof(*udp))
+			return 0;
+		said = be16(udp->length);
+		if (said < sizeof(*udp) || said > packet->length)
+			return 0;
+		packet->flags = 0;
+		packet->flow.rest = (u64)udp->src | (u64)udp->dst << 16;
+		packet->check = udp->check;
+	} else {
+		return 0;
+	}
+	packet->flow.rest |= (u64)packet->protocol << 32;
+	return 1;
+}
