@@ -90,6 +90,7 @@ fn t1_known_flows_are_forwarded_before_the_stack_in_both_families() {
             flows.finish();
             let shown = stage.lbd.service(service);
             assert!(shown["packets"].as_u64() > Some(30 * 5), "{shown}");
+            assert_eq!(shown["flows"], 30, "{shown}");
             assert_eq!(shown["new_flows"], 30);
         }
         assert_frames_add_up(&stage.lbd);
@@ -112,10 +113,11 @@ fn a_killed_lbd_is_not_missed_by_known_flows_and_the_next_one_takes_them_over() 
         for _ in 0..2 {
             stage.lbd.kill();
             let dead = Instant::now();
-            // Echo after echo without any lbd.
+            // Echo after echo without any lbd, and new connections, which the ring decides.
             for _ in 0..10 {
                 flows.wait_for_echoes();
             }
+            assert_eq!(stage.curl(50).len(), 50);
             figure(
                 "echoes of 200 flows while no lbd runs",
                 format!("10 rounds in {:.0?}", dead.elapsed()),

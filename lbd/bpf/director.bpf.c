@@ -18,16 +18,16 @@
 
 inline int same_mac(const u8 *a, const u8 *b)
 {
-	const u16 *x = (const u16 *)a, *y = (const u16 *)b;
-	return x[0] == y[0] && x[1] == y[1] && x[2] == y[2];
+	return *(const u32 *)a == *(const u32 *)b
+		&& *(const u16 *)(a + 4) == *(const u16 *)(b + 4);
 }
 
 /* Nothing goes back where it came from, nor to ourselves; senders have addresses of their own. */
 inline int turns_back(const struct ethernet *eth, const struct real *real)
 {
-	const u16 *src = (const u16 *)eth->src;
+	const u8 *src = eth->src;
 
-	return (eth->src[0] & 1) || !(src[0] | src[1] | src[2]) || same_mac(real->dst, eth->src)
+	return (src[0] & 1) || !(*(const u32 *)src | *(const u16 *)(src + 4)) || same_mac(real->dst, eth->src)
 		|| same_mac(real->dst, eth->dst) || same_mac(eth->src, eth->dst);
 }
 
@@ -131,7 +131,7 @@ int director(struct xdp_md *ctx)
 	void *data = (void *)(u64)ctx->data;
 	void *end = (void *)(u64)ctx->data_end;
 	struct ethernet *eth = data;
-	struct packet packet = {};
+	struct packet packet;
 	struct service_key key;
 	struct service *service;
 	struct settings *now;
@@ -147,9 +147,12 @@ int director(struct xdp_md *ctx)
 	now = bpf_map_lookup_elem(&settings, &zero);
 	if ((void *)(eth + 1) > end || !now)
 		return XDP_PASS;
-	at = place_of(ctx->ingress_ifindex);
-	if (at >= MAX_INTERFACES)
-		return XDP_PASS;
+	at = 0;
+	if (now->interfaces[0].ifindex != ctx->ingress_ifindex) {
+		at = place_of(ctx->ingress_ifindex);
+		if (at >= MAX_INTERFACES)
+			return XDP_PASS;
+	}
 	us = &now->interfaces[at];
 	if (!same_mac(eth->dst, us->mac) || !parse(eth, end, &packet))
 		return XDP_PASS;
@@ -242,7 +245,10 @@ int director(struct xdp_md *ctx)
 		}
 	} else if (store) {
 		if (may_remember(now)) {
-			if (insert(signature, &packet.flow, new, now->now) != STORED)
+			/* A copy, so that the rest of the program keeps its own in registers. */
+			struct flow flow = packet.flow;
+
+			if (insert(signature, &flow, new, now->now) != STORED)
 				return XDP_PASS;
 			*(is_in(ACTIVE, state_of(new)) ? &tally->active : &tally->inactive) += 1;
 			begins = 1;

@@ -59,10 +59,23 @@ inline u64 rotl(u64 x, int by)
 		SIP_ROUND();                                                                       \
 	} while (0)
 
-/* SipHash-1-3 (Aumasson, Bernstein) of the 37 bytes of a flow's key: lbcore::net::HashKey::flow. */
+/* An IPv4 address as its eight last bytes of ::ffff:a.b.c.d. */
+inline u64 mapped(u32 ipv4)
+{
+	return (u64)ipv4 << 32 | 0xffff0000ULL;
+}
+
+/* SipHash-1-3 (Aumasson, Bernstein) of a flow's key, 13 bytes for IPv4 and 37 for IPv6:
+ * lbcore::net::HashKey::flow. */
 inline u64 hash_of_flow(const struct flow *flow)
 {
 	SIP_BEGIN();
+	if (!flow->client.high) {
+		SIP_ABSORB(flow->client.low >> 32 | (flow->vip.low & ~0xffffffffULL));
+		SIP_ABSORB(flow->rest | 13ULL << 56);
+		SIP_END();
+		return v0 ^ v1 ^ v2 ^ v3;
+	}
 	SIP_ABSORB(flow->client.high);
 	SIP_ABSORB(flow->client.low);
 	SIP_ABSORB(flow->vip.high);

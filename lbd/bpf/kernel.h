@@ -67,16 +67,18 @@ static long (*bpf_redirect)(u32 ifindex, u64 flags) = (void *)23;
 #define ETH_P_8021Q be16(0x8100)
 #define ETH_P_8021AD be16(0x88a8)
 
+/* Headers as they are, not declared packed: clang would read what is packed byte by byte, and the kernel
+ * lets programs read at any address where the processor does. */
 struct ethernet {
 	u8 dst[6];
 	u8 src[6];
 	u16 type;
-} __attribute__((packed));
+};
 
 struct vlan_tag {
 	u16 tci;
 	u16 type;
-} __attribute__((packed));
+};
 
 struct ipv4 {
 	u8 version_ihl;
@@ -89,7 +91,7 @@ struct ipv4 {
 	u16 check;
 	u32 src;
 	u32 dst;
-} __attribute__((packed));
+};
 
 struct ipv6 {
 	u32 version_class_label;
@@ -98,7 +100,7 @@ struct ipv6 {
 	u8 hops;
 	u32 src[4];
 	u32 dst[4];
-} __attribute__((packed));
+};
 
 struct tcp {
 	u16 src;
@@ -110,14 +112,14 @@ struct tcp {
 	u16 window;
 	u16 check;
 	u16 urgent;
-} __attribute__((packed));
+};
 
 struct udp {
 	u16 src;
 	u16 dst;
 	u16 length;
 	u16 check;
-} __attribute__((packed));
+};
 
 #define IPPROTO_TCP 6
 #define IPPROTO_UDP 17

@@ -24,18 +24,10 @@ struct packet {
 	u8 flags;
 };
 
-/* An IPv4 address as its eight last bytes of ::ffff:a.b.c.d. */
-inline u64 mapped(u32 ipv4)
+inline struct address address_of(const void *bytes)
 {
-	return (u64)ipv4 << 32 | 0xffff0000ULL;
-}
-
-inline struct address address_of(const u32 *words)
-{
-	struct address address = {
-		.high = (u64)words[1] << 32 | words[0],
-		.low = (u64)words[3] << 32 | words[2],
-	};
+	const u64 *words = bytes;
+	struct address address = { .high = words[0], .low = words[1] };
 	return address;
 }
 
@@ -140,7 +132,7 @@ inline int parse(const struct ethernet *eth, void *end, struct packet *packet)
 			return 0;
 		if ((packet->flags & SYN) && (packet->flags & (FIN | RST)))
 			return 0;
-		packet->flow.rest = (u64)tcp->src | (u64)tcp->dst << 16;
+		packet->flow.rest = *(const u32 *)tcp;
 		packet->check = tcp->check;
 	} else if (packet->protocol == IPPROTO_UDP) {
 		const struct udp *udp = transport;
@@ -152,7 +144,7 @@ inline int parse(const struct ethernet *eth, void *end, struct packet *packet)
 		if (said < sizeof(*udp) || said > packet->length)
 			return 0;
 		packet->flags = 0;
-		packet->flow.rest = (u64)udp->src | (u64)udp->dst << 16;
+		packet->flow.rest = *(const u32 *)udp;
 		packet->check = udp->check;
 	} else {
 		return 0;

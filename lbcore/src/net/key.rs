@@ -95,8 +95,18 @@ impl HashKey {
         SipHasher13::new_with_key(&self.0)
     }
 
-    /// SipHash-1-3 of the tuple.
+    /// SipHash-1-3 of the tuple: of 13 bytes for IPv4, of 37 for IPv6. SipHash takes in the length, so
+    /// the two never meet.
     pub fn flow(&self, key: &FlowKey) -> FlowHash {
+        if key.client.is_v4() && key.service.vip.is_v4() {
+            let mut bytes = [0u8; 13];
+            bytes[..4].copy_from_slice(&key.client.octets()[12..]);
+            bytes[4..8].copy_from_slice(&key.service.vip.octets()[12..]);
+            bytes[8..10].copy_from_slice(&key.client_port.to_be_bytes());
+            bytes[10..12].copy_from_slice(&key.service.port.to_be_bytes());
+            bytes[12] = key.service.protocol.number();
+            return FlowHash(self.bytes(&bytes));
+        }
         let mut bytes = [0u8; 37];
         bytes[..16].copy_from_slice(&key.client.octets());
         bytes[16..32].copy_from_slice(&key.service.vip.octets());

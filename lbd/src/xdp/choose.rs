@@ -201,7 +201,7 @@ fn load(ground: &Ground<'_>) -> Result<FastPath, String> {
     /// From linux/magic.h.
     const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
     match rustix::fs::statfs(dir) {
-        Ok(fs) if fs.f_type as i64 == BPF_FS_MAGIC => {}
+        Ok(fs) if fs.f_type == BPF_FS_MAGIC => {}
         Ok(_) => {
             return Err(format!(
                 "{shown} is on no bpffs: mount -t bpf bpf {shown}, or name another bpf_dir"

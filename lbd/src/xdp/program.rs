@@ -8,7 +8,6 @@ use aya::programs::xdp::{XdpLink, XdpMode as AyaMode};
 use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use lbcore::net::HashKey;
-use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
@@ -235,7 +234,7 @@ fn errno(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
 }
 
 /// An error with what caused it.
-fn chain(error: &(impl std::error::Error + Display)) -> String {
+fn chain(error: &impl std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

@@ -312,7 +312,7 @@ const PSH: u8 = 0x08;
 /// payload.
 fn flow_frame(n: u16, flags: u8, payload: usize) -> Vec<u8> {
     let service = usize::from(n) % SERVICES.len();
-    let (tcp, v6) = (SERVICES[service].1 == "tcp", n % 3 == 0);
+    let (tcp, v6) = (SERVICES[service].1 == "tcp", n.is_multiple_of(3));
     let header = if tcp { 20 } else { 8 };
     let length = header + payload;
     let mut f = OWN_MAC.octets().to_vec();

@@ -47,7 +47,7 @@ fn slip(right: &str, wrong: &str) -> String {
     "not_yet",
     slip(
         "port = 80",
-        "port = 80\ntrack = \"changes\"\nmax_new_flows_per_source = 9"
+        "port = 80\nfragments = \"track\"\nmax_new_flows_per_source = 9"
     )
 )]
 #[case("no_interface", WEB.to_owned())]

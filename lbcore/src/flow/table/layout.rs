@@ -32,8 +32,9 @@ const MIN_BUCKETS: usize = 2;
 /// "lbdflows", read as a little-endian number.
 const MAGIC: u64 = u64::from_le_bytes(*b"lbdflows");
 
-/// Counts up with every change of a word's meaning, [`crate::flow::State`]'s numbers included.
-const VERSION: u64 = 1;
+/// Counts up with every change of a word's meaning: [`crate::flow::State`]'s numbers and the hash of a
+/// flow, by which it is found, included.
+const VERSION: u64 = 2;
 
 const AT_MAGIC: usize = 0;
 const AT_VERSION: usize = 1;

@@ -63,12 +63,12 @@ fn a_table_that_is_not_ours_is_refused() {
         OpenError::Key
     );
 
-    mem[1].store(99, Relaxed);
+    let version = mem[1].swap(99, Relaxed);
     assert_eq!(
         FlowTable::open(&mem, &key()).unwrap_err(),
         OpenError::Version { found: 99 }
     );
-    mem[1].store(1, Relaxed);
+    mem[1].store(version, Relaxed);
     assert_eq!(FlowTable::open(&mem, &key()).unwrap().1.flows, 10);
 }
 
