@@ -11,6 +11,7 @@ use std::process::{Command, Output, Stdio};
 const OTHERS: &[&str] = &[
     "apt-get",
     "cp",
+    "mkdir",
     "curl",
     "ethtool",
     "ip",
