@@ -23,7 +23,26 @@ const PAUSED_AFTER: Duration = Duration::from_millis(10);
 /// # Errors
 /// Another one has.
 pub(super) fn claim(places: &Places) -> Result<(), StartError> {
-    shared_file::lock(&places.lock()).map_err(not_ours)
+    let path = places.lock();
+    shared_file::lock(&path)
+        .or_else(|error| {
+            make_room(&path, error)?;
+            shared_file::lock(&path)
+        })
+        .map_err(not_ours)
+}
+
+/// Removes what is no file from where one of ours has to be: a pipe, a link or the like is ours to remove
+/// from `run_dir`.
+///
+/// # Errors
+/// `error` if it is a file, which may be in use; what the kernel says.
+fn make_room(path: &Path, error: io::Error) -> io::Result<()> {
+    if std::fs::symlink_metadata(path).is_ok_and(|about| about.is_file()) {
+        return Err(error);
+    }
+    warn!(path = %path.display(), %error, "this is no file of lbd; a new one is made");
+    std::fs::remove_file(path)
 }
 
 fn not_ours(error: io::Error) -> StartError {
@@ -113,12 +132,7 @@ fn in_program(memory: &'static [AtomicU64], path: &Path) -> Mapped {
 fn in_file(path: &Path, words: usize, bpf_dir: &Path) -> Result<Mapped, StartError> {
     let mut mapped = shared_file::map(path, words, true)
         .or_else(|error| {
-            // A pipe, a link or the like is ours to remove from `run_dir`. A file in use is not.
-            if std::fs::symlink_metadata(path).is_ok_and(|about| about.is_file()) {
-                return Err(error);
-            }
-            warn!(path = %path.display(), %error, "this is no flow table; a new one is made");
-            std::fs::remove_file(path)?;
+            make_room(path, error)?;
             shared_file::map(path, words, true)
         })
         .map_err(|error| match error.kind() {
