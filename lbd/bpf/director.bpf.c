@@ -77,13 +77,39 @@ inline struct real *real_at(u32 half, u32 id)
 	return bpf_map_lookup_elem(&reals, &at);
 }
 
-/* Counts a frame that somebody must finish first. */
-inline int decline_unfinished(u32 at)
+enum counted {
+	RECEIVED,
+	SENT,
+	UNFINISHED,
+	UNREMEMBERED,
+};
+
+inline void count(u32 at, enum counted what)
 {
-	struct frames *count = bpf_map_lookup_elem(&frames, &at);
-	if (count)
-		count->unfinished++;
-	return XDP_PASS;
+	struct frames *frames_of = bpf_map_lookup_elem(&frames, &at);
+	if (frames_of)
+		frames_of->counts[what]++;
+}
+
+/* The service in force at what a packet dials; 0 if there is none. */
+inline struct service *service_of(const struct flow *flow, u32 half)
+{
+	u64 port_protocol = flow->rest >> 16;
+	u64 mixed = (flow->vip.low + rotl(flow->vip.high, 23) + port_protocol) * 0x9e3779b97f4a7c15ULL;
+	u32 place = (u32)(mixed >> endpoint_shift);
+
+#pragma unroll
+	for (u32 i = 0; i < PLACES; i++) {
+		u32 at = place + i;
+		struct endpoint *endpoint = bpf_map_lookup_elem(&endpoints, &at);
+
+		if (!endpoint)
+			return 0;
+		if (endpoint->vip.low == flow->vip.low && endpoint->port_protocol == port_protocol
+		    && endpoint->vip.high == flow->vip.high)
+			return &endpoint->halves[half];
+	}
+	return 0;
 }
 
 /* Whether this core may remember one more flow, of which it takes note. */
@@ -132,11 +158,9 @@ int director(struct xdp_md *ctx)
 	void *end = (void *)(u64)ctx->data_end;
 	struct ethernet *eth = data;
 	struct packet packet;
-	struct service_key key;
 	struct service *service;
 	struct settings *now;
 	struct interface *us;
-	struct frames *count;
 	struct tally *tally;
 	struct real *real;
 	u64 hash, signature, entry = 0, new = 0;
@@ -153,29 +177,26 @@ int director(struct xdp_md *ctx)
 		if (at >= MAX_INTERFACES)
 			return XDP_PASS;
 	}
-	us = &now->interfaces[at];
+	us = &now->interfaces[unknown(at) & (MAX_INTERFACES - 1)];
 	if (!same_mac(eth->dst, us->mac) || !parse(eth, end, &packet))
 		return XDP_PASS;
 	if (packet.bytes + sizeof(*eth) > read_once(us->largest))
 		return XDP_PASS;
 
 	half = read_once(now->half) & 1;
-	key.vip = packet.flow.vip;
-	key.port_protocol = packet.flow.rest >> 16;
-	service = bpf_map_lookup_elem(&services, &key);
-	if (!service)
+	service = service_of(&packet.flow, half);
+	if (!service || !(service->flags & THERE))
 		return XDP_PASS;
-	service += half;
-	if (!service->present)
+	if (unlikely(is_unfinished(&packet))) {
+		count(at, UNFINISHED);
 		return XDP_PASS;
-	if (unlikely(is_unfinished(&packet)))
-		return decline_unfinished(at);
+	}
 
 	hash = hash_of_flow(&packet.flow);
 	signature = signature_of(hash);
 	coarse = (u32)(now->now >> 6);
 	if (service->flags & LOOKS_UP)
-		cell = look_up(signature, &entry);
+		cell = look_up(signature, &entry, read_once(now->nothing));
 	if (cell) {
 		id = real_of(entry);
 		real = real_at(half, id);
@@ -233,8 +254,7 @@ int director(struct xdp_md *ctx)
 	if (turns_back(eth, real))
 		return XDP_PASS;
 	tally = bpf_map_lookup_elem(&tallies, &id);
-	count = bpf_map_lookup_elem(&frames, &at);
-	if (!tally || !count)
+	if (!tally)
 		return XDP_PASS;
 
 	if (cell) {
@@ -254,24 +274,25 @@ int director(struct xdp_md *ctx)
 			begins = 1;
 		} else {
 			begins = packet.protocol == IPPROTO_UDP || (packet.flags & SYN);
-			count->unremembered++;
+			count(at, UNREMEMBERED);
 		}
 	}
 	tally->packets++;
 	tally->bytes += packet.bytes;
 	if (begins)
 		tally->began++;
-	count->received++;
+	if (unlikely(at))
+		count(at, RECEIVED);
 	__builtin_memcpy(eth->dst, real->dst, 6);
 	__builtin_memcpy(eth->src, real->src, 6);
 	if (likely(real->ifindex == ctx->ingress_ifindex)) {
-		count->sent++;
+		if (unlikely(at))
+			count(at, SENT);
 		return XDP_TX;
 	}
 	at = place_of(real->ifindex);
-	count = bpf_map_lookup_elem(&frames, &at);
-	if (count)
-		count->sent++;
+	if (at)
+		count(at, SENT);
 	return bpf_redirect(real->ifindex, 0);
 }
 

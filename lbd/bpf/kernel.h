@@ -50,6 +50,12 @@ static long (*bpf_redirect)(u32 ifindex, u64 flags) = (void *)23;
 
 /* A compiler barrier: what is read before it is read before what comes after it. */
 #define in_order() __asm__ volatile("" ::: "memory")
+/* A number of which clang knows nothing, so that bounds put to it again stay for the verifier. */
+inline u32 unknown(u32 number)
+{
+	__asm__ volatile("" : "+r"(number));
+	return number;
+}
 #define read_once(x) (*(volatile typeof(x) *)&(x))
 #define write_once(x, value) (*(volatile typeof(x) *)&(x) = (value))
 

@@ -16,7 +16,8 @@ struct settings {
 	u32 renewal;
 	/* New flows that one core may remember until the next renewal. */
 	u32 budget;
-	u32 spare;
+	/* 0. */
+	u32 nothing;
 	struct interface {
 		/* 0: nothing is forwarded here, nor looked at in what comes after it. */
 		u32 ifindex;
@@ -28,39 +29,41 @@ struct settings {
 	} interfaces[MAX_INTERFACES];
 };
 
-/* Of a service: its ring answers here for packets without a flow. */
-#define BY_RING 1
+/* Of a service: there is one; without, everything is declined. */
+#define THERE 1
+/* Its ring answers here for packets without a flow. */
+#define BY_RING 2
 /* Its ring is asked by the client's address: scheduler sh. */
-#define BY_SOURCE 2
+#define BY_SOURCE 4
 /* Flows are not remembered, ever. */
-#define TRACK_NONE 4
+#define TRACK_NONE 8
 /* Flows are remembered only while the set changes. */
-#define TRACK_CHANGES 8
+#define TRACK_CHANGES 16
 /* Flows are looked up in the flow table. */
-#define LOOKS_UP 16
+#define LOOKS_UP 32
 
 /* No ring. */
 #define NONE 0xffffffffU
 
-/* A service as one snapshot has it. */
+/* A service as one snapshot has it. Length 16. */
 struct service {
 	u16 id;
-	/* 0: it is not there, everything is declined. */
-	u16 present;
-	u32 flags;
+	u16 flags;
 	/* In units of 64 ms: silent for longer, a flow in use is forgotten. */
 	u32 idle;
 	/* Where its ring begins in `rings`. */
 	u32 ring;
 	/* The ring before the change that is under way, if one is. */
 	u32 past;
-	u32 spare;
 };
 
-struct service_key {
+/* What clients dial, and the service there in each half. Length 64. */
+struct endpoint {
 	struct address vip;
 	/* VIP's port in network order, and the protocol number above it. */
 	u64 port_protocol;
+	u64 spare;
+	struct service halves[2];
 };
 
 /* Its flows go on as they did. */
@@ -97,12 +100,11 @@ struct tally {
 	s64 inactive;
 };
 
-/* What one core has counted on one interface. */
+/* What one core has counted on one interface. What came in and went out by the first one is not counted:
+ * it is what all reals have got less what all others have. */
 struct frames {
-	u64 received;
-	u64 sent;
-	u64 unfinished;
-	u64 unremembered;
+	/* Received, sent, declined as unfinished, flows not remembered. */
+	u64 counts[4];
 };
 
 /* Flows that one core has remembered since the renewal. */
@@ -132,15 +134,21 @@ struct {
 	__type(value, struct line);
 } flows SEC(".maps");
 
-/* By what clients dial: the service in each half. lbd writes the half not in force, then flips. An
- * element is replaced whole, and freed when no program reads it any more. */
+/* A hash table of its own: the kernel's took a third of all that this program does. lbd fills it
+ * (lbd::xdp::endpoints): an endpoint stands at its place or one of the next few, and its key changes only
+ * while it is there in neither half. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct service_key);
-	__type(value, struct service[2]);
-} services SEC(".maps");
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, u32);
+	__type(value, struct endpoint);
+} endpoints SEC(".maps");
+
+#define PLACES 4
+
+/* Set before the program is loaded: 64 less the bits of a place. */
+const volatile u32 endpoint_shift = 0;
 
 /* Slots of rings, four in an element. lbd writes rings where none is in force. */
 struct {

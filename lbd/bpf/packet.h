@@ -43,15 +43,20 @@ inline u16 fold(u64 sum)
 
 /* What a transport checksum holds until it is finished: the sum of the pseudo header alone (Linux
  * include/linux/skbuff.h, CHECKSUM_PARTIAL). One finished checksum in 65,536 looks the same and is
- * declined, too. IPv4's mapped addresses add ffff twice, which is nothing in one's complement. */
+ * declined, too. */
 inline int is_unfinished(const struct packet *packet)
 {
 	const struct flow *flow = &packet->flow;
-	u64 sum = (flow->client.high & 0xffffffff) + (flow->client.high >> 32)
+	u64 rest = be16(packet->protocol) + be16(packet->length);
+	u64 sum;
+
+	if (!flow->client.high)
+		return fold(rest + (flow->client.low >> 32) + (flow->vip.low >> 32)) == packet->check;
+	sum = (flow->client.high & 0xffffffff) + (flow->client.high >> 32)
 		+ (flow->client.low & 0xffffffff) + (flow->client.low >> 32)
 		+ (flow->vip.high & 0xffffffff) + (flow->vip.high >> 32)
 		+ (flow->vip.low & 0xffffffff) + (flow->vip.low >> 32)
-		+ be16(packet->protocol) + be16(packet->length);
+		+ rest;
 	return fold(sum) == packet->check;
 }
 

@@ -112,7 +112,9 @@ impl Reconciler {
             return Vec::new();
         };
         let of = |(slot, chosen): (usize, &crate::xdp::Chosen)| {
-            let (unfinished, forwarded) = fast_path.unfinished(slot);
+            let unfinished = fast_path.unfinished(slot);
+            let fast = self.live.fast_path.as_ref();
+            let forwarded = fast.map_or(0, |counters| counters.interface(slot).sent.get());
             (unfinished > MANY && unfinished > forwarded).then(|| {
                 format!(
                     "xdp on {}: {unfinished} packets came with unfinished checksums and went by raw \

@@ -1,10 +1,10 @@
 //! What lbd does with the program while it runs: tells it snapshots and the time, and counts what it did.
 
 use super::Mode;
+use super::endpoints::Endpoints;
 use super::program::{Program, Sizes};
 use super::record::{
-    self, ABSENT_SERVICE, DECLINED, Frames, InterfaceSettings, KeyRecord, Port, Ports, RealRecord,
-    ServiceRecord, Tally,
+    self, DECLINED, Frames, InterfaceSettings, KeyRecord, Port, Ports, RealRecord, Tally,
 };
 use super::rings::{Rings, places_for};
 use crate::live::event::Link;
@@ -21,8 +21,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use tracing::{error, warn};
 
-/// Services by what clients dial that the program ever knows.
-const MAX_KEYS: usize = 1 << 18;
+/// Places for what clients dial: 64 MiB.
+const MAX_ENDPOINTS: usize = 1 << 20;
 
 /// Bytes of an Ethernet header.
 const ETHERNET: u32 = 14;
@@ -48,11 +48,12 @@ pub struct FastPath {
     attached: BTreeMap<usize, (u32, Mode)>,
     /// What stands in each half.
     reals: [Box<[RealRecord]>; 2],
-    services: BTreeMap<KeyRecord, [ServiceRecord; 2]>,
+    endpoints: Endpoints,
     rings: Rings,
     /// Whose ids were ever told, with their services, and what was counted of each.
     counted: BTreeMap<RealId, (ServiceId, Tally)>,
     counted_frames: [Frames; MAX_INTERFACES],
+    unfinished: [u64; MAX_INTERFACES],
     flood: Flood,
     taken_over: bool,
     /// The maps could not be written: everything is declined.
@@ -78,9 +79,11 @@ impl FastPath {
             reals: (expected.reals * 4)
                 .next_power_of_two()
                 .clamp(1024, MAX_REALS),
-            keys: (expected.keys * 4)
+            // Sparse enough that hardly any key finds its places taken.
+            endpoint_bits: (expected.keys * 8)
                 .next_power_of_two()
-                .clamp(1024, MAX_KEYS),
+                .clamp(1024, MAX_ENDPOINTS)
+                .ilog2(),
             rings: places_for(expected.services),
         };
         let program = Program::load(bpf_dir, key, sizes)?;
@@ -90,13 +93,14 @@ impl FastPath {
         let empty = || vec![DECLINED; MAX_REALS].into_boxed_slice();
         Ok(FastPath {
             rings: Rings::new(program.rings),
+            endpoints: Endpoints::new(program.endpoints, sizes.endpoint_bits),
             program,
             bpf_dir: bpf_dir.to_owned(),
             attached: BTreeMap::new(),
             reals: [empty(), empty()],
-            services: BTreeMap::new(),
             counted: BTreeMap::new(),
             counted_frames: [Frames::default(); MAX_INTERFACES],
+            unfinished: [0; MAX_INTERFACES],
             flood: Flood::new(expected.flow_entries),
             taken_over: false,
             broken: false,
@@ -221,32 +225,22 @@ impl FastPath {
             }
         }
         let placed = self.rings.place(table, now);
-        let mut services = BTreeMap::new();
+        let mut services: BTreeMap<KeyRecord, _> = BTreeMap::new();
         for service in &table.services {
             let at = placed.of(service.id);
             let record = record::service(service, at, table.maintenance);
             services.extend(service.keys.iter().map(|key| (record::key(key), record)));
         }
-        let gone: Vec<KeyRecord> = self
-            .services
-            .keys()
-            .filter(|key| !services.contains_key(*key))
-            .copied()
-            .collect();
-        services.extend(gone.iter().map(|key| (*key, ABSENT_SERVICE)));
-        for (key, new) in services {
-            let told = self.services.entry(key).or_default();
-            if told[half] != new {
-                told[half] = new;
-                self.program.services.insert(key, *told, 0)?;
-            }
+        let homeless = self.endpoints.write(half, &services);
+        if homeless > 0 {
+            warn!(
+                homeless,
+                "XDP: VIP:ports without a place in the program's table go by raw sockets; a restart makes \
+                 a larger one"
+            );
         }
         self.program.settings.flip();
         self.rings.settle(placed, now);
-        for key in gone {
-            self.services.remove(&key);
-            self.program.services.remove(&key)?;
-        }
         Ok(())
     }
 
@@ -273,6 +267,34 @@ impl FastPath {
 
     /// Adds what the program has done since the last call to `counters` and `loads`.
     pub fn count(&mut self, counters: &Counters, loads: &Loads) {
+        let forwarded = self.count_reals(counters, loads);
+        // Of all but the first interface the program counts frames; the rest is the first one's.
+        let mut firsts = [forwarded; 2];
+        for slot in 0..MAX_INTERFACES {
+            let Ok(values) = self.program.frames.get(&(slot as u32), 0) else {
+                continue;
+            };
+            let now: Frames = sum(&values);
+            let before = &mut self.counted_frames[slot];
+            let [received, sent, unfinished, unremembered] =
+                std::array::from_fn(|n| now[n].wrapping_sub(before[n]));
+            *before = now;
+            let tally = counters.interface(slot);
+            tally.received.add(received);
+            tally.sent.add(sent);
+            firsts[0] = firsts[0].wrapping_sub(received);
+            firsts[1] = firsts[1].wrapping_sub(sent);
+            counters.unremembered.add(unremembered);
+            self.unfinished[slot] += unfinished;
+        }
+        let first = counters.interface(0);
+        first.received.add(firsts[0]);
+        first.sent.add(firsts[1]);
+    }
+
+    /// The part of [`count`](Self::count) about reals; returns how many packets they got.
+    fn count_reals(&mut self, counters: &Counters, loads: &Loads) -> u64 {
+        let mut forwarded = 0_u64;
         for (id, (service, before)) in &mut self.counted {
             let Ok(values) = self.program.tallies.get(&u32::from(id.0), 0) else {
                 continue;
@@ -293,28 +315,15 @@ impl FastPath {
             loads.adjust(*id, Weightiness::Active, active as i64);
             loads.adjust(*id, Weightiness::Inactive, inactive as i64);
             self.flood.add(began);
+            forwarded = forwarded.wrapping_add(packets);
         }
-        for slot in self.attached.keys() {
-            let Ok(values) = self.program.frames.get(&(*slot as u32), 0) else {
-                continue;
-            };
-            let now: Frames = sum(&values);
-            let before = &mut self.counted_frames[*slot];
-            let [received, sent, _, unremembered] =
-                std::array::from_fn(|n| now[n].wrapping_sub(before[n]));
-            *before = now;
-            let tally = counters.interface(*slot);
-            tally.received.add(received);
-            tally.sent.add(sent);
-            counters.unremembered.add(unremembered);
-        }
+        forwarded
     }
 
-    /// Packets declined on the interface with this place because nobody had finished their checksum, and
-    /// packets forwarded, as of the last [`count`](Self::count).
-    pub fn unfinished(&self, slot: usize) -> (u64, u64) {
-        let [forwarded, _, unfinished, _] = self.counted_frames[slot];
-        (unfinished, forwarded)
+    /// Packets declined on the interface with this place because nobody had finished their checksum, as of
+    /// the last [`count`](Self::count).
+    pub fn unfinished(&self, slot: usize) -> u64 {
+        self.unfinished[slot]
     }
 }
 

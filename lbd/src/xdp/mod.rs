@@ -13,6 +13,8 @@
 mod absent;
 mod choose;
 #[cfg(feature = "xdp")]
+mod endpoints;
+#[cfg(feature = "xdp")]
 mod fast_path;
 #[cfg(feature = "xdp")]
 mod program;

@@ -1,8 +1,8 @@
 //! Loads the program, attaches it, and finds what an earlier lbd has pinned.
 
-use super::{Mode, flows_pin, link_pin, record};
+use super::{Mode, endpoints, flows_pin, link_pin, record};
 use crate::sys::bpf_memory;
-use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
+use aya::maps::{Array, Map, MapData, PerCpuArray};
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::xdp::{XdpLink, XdpMode as AyaMode};
 use aya::programs::{ProgramError, Xdp};
@@ -29,8 +29,8 @@ pub struct Program {
     pub flows: &'static [AtomicU64],
     /// Two halves.
     pub reals: Array<MapData, record::RealRecord>,
-    /// By what clients dial, in both halves.
-    pub services: HashMap<MapData, record::KeyRecord, [record::ServiceRecord; 2]>,
+    /// The memory of what clients dial.
+    pub endpoints: &'static [AtomicU64],
     /// The memory rings stand in.
     pub rings: &'static [AtomicU64],
     /// By real.
@@ -48,8 +48,8 @@ pub struct Sizes {
     pub half: usize,
     /// Reals that are counted; flows of others are declined.
     pub reals: usize,
-    /// Services by what clients dial.
-    pub keys: usize,
+    /// 2^this places for what clients dial.
+    pub endpoint_bits: u32,
     /// Rings there is room for.
     pub rings: usize,
 }
@@ -69,13 +69,16 @@ impl Program {
         let [key0, key1] = key.words();
         let half_mask = sizes.half as u32 - 1;
         let rings = sizes.rings * record::RING_WORDS;
+        let endpoints = endpoints::elements(sizes.endpoint_bits);
+        let endpoint_shift = 64 - sizes.endpoint_bits;
         let mut ebpf = EbpfLoader::new()
             .override_global("key0", &key0, true)
             .override_global("key1", &key1, true)
             .override_global("half_mask", &half_mask, true)
+            .override_global("endpoint_shift", &endpoint_shift, true)
             .map_max_entries("flows", lines)
             .map_max_entries("tallies", sizes.reals as u32)
-            .map_max_entries("services", sizes.keys as u32)
+            .map_max_entries("endpoints", endpoints as u32)
             .map_max_entries("rings", rings as u32)
             .map_pin_path("flows", pin.as_path())
             .load(OBJECT)
@@ -84,13 +87,14 @@ impl Program {
             .load()
             .map_err(|error| format!("the kernel refuses the program: {}", chain(&error)))?;
         let settings = words(taken(&mut ebpf, "settings")?, record::SETTINGS_WORDS)?;
+        let endpoints = words(taken(&mut ebpf, "endpoints")?, endpoints * endpoints::WORDS)?;
         let rings = words(taken(&mut ebpf, "rings")?, rings)?;
         let flows = words(taken(&mut ebpf, "flows")?, sizes.flow_words)?;
         Ok(Program {
             settings: record::Settings::new(settings),
             flows,
             reals: made(&mut ebpf, "reals")?,
-            services: made(&mut ebpf, "services")?,
+            endpoints,
             rings,
             tallies: made(&mut ebpf, "tallies")?,
             frames: made(&mut ebpf, "frames")?,

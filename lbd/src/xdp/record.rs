@@ -15,9 +15,9 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 pub type RealRecord = [u64; 4];
 
 /// `struct service`.
-pub type ServiceRecord = [u64; 3];
+pub type ServiceRecord = [u64; 2];
 
-/// `struct service_key`.
+/// The key of a `struct endpoint`.
 pub type KeyRecord = [u64; 3];
 
 /// `struct tally`: packets, bytes, flows begun, handshakes completed, and by how many the active and the
@@ -31,17 +31,18 @@ pub type Frames = [u64; 4];
 pub const DECLINED: RealRecord = [0; 4];
 
 /// A service that is not there.
-pub const ABSENT_SERVICE: ServiceRecord = [0; 3];
+pub const ABSENT_SERVICE: ServiceRecord = [0; 2];
 
 /// As long as a flow may be silent at most, in units of [`Coarse`]: differences of the program's
 /// 32-bit clock are told apart up to here.
 const LONGEST_IDLE: u64 = 1 << 30;
 
-const BY_RING: u64 = 1;
-const BY_SOURCE: u64 = 2;
-const TRACK_NONE: u64 = 4;
-const TRACK_CHANGES: u64 = 8;
-const LOOKS_UP: u64 = 16;
+const THERE: u64 = 1;
+const BY_RING: u64 = 2;
+const BY_SOURCE: u64 = 4;
+const TRACK_NONE: u64 = 8;
+const TRACK_CHANGES: u64 = 16;
+const LOOKS_UP: u64 = 32;
 
 const KEEPS: u64 = 1;
 const TAKES_NEW: u64 = 2;
@@ -71,7 +72,7 @@ pub fn service(service: &Service, at: RingsAt, maintenance: bool) -> ServiceReco
         return ABSENT_SERVICE;
     }
     let by_hash = matches!(service.kind, Kind::Maglev | Kind::Sh) || service.track == Track::None;
-    let mut flags = 0;
+    let mut flags = THERE;
     if by_hash && at.ring.is_some() && !maintenance {
         flags |= BY_RING;
     }
@@ -89,9 +90,8 @@ pub fn service(service: &Service, at: RingsAt, maintenance: bool) -> ServiceReco
     let idle = (service.timeouts.idle_ms() / Coarse::UNIT_MS).min(LONGEST_IDLE);
     let place = |at: Option<usize>| at.map_or(NO_RING, |at| at as u64);
     [
-        service.id.0 as u64 | 1 << 16 | flags << 32,
-        idle | place(at.ring) << 32,
-        place(at.past),
+        u64::from(service.id.0) | flags << 16 | idle << 32,
+        place(at.ring) | place(at.past) << 32,
     ]
 }
 
