@@ -1,11 +1,14 @@
 //! The engine `xdp` on real traffic. Needs root: BPF is not for user namespaces.
 
-use integration::conf::{Conf, FAST_TCP_CHECK};
+use integration::conf::{Conf, FAST_TCP_CHECK, ServiceConf};
 use integration::daemon::Daemon;
+use integration::frames::Headers;
+use integration::load::Load;
 use integration::long_flows::{LongFlows, Transport};
 use integration::netns::run;
-use integration::stage::{Stage, all_four, vip, vip6, web};
-use integration::topology::Offloads;
+use integration::stage::{PORT, Stage, all_four, vip, vip6, web};
+use integration::tally::Tally;
+use integration::topology::{Offloads, Wire};
 use integration::{figure, isolated, isolated_within, wait_until};
 use nix::sys::signal::Signal;
 use std::path::Path;
@@ -298,5 +301,61 @@ fn auto_says_why_it_is_not_xdp() {
             said.contains("bpf_dir") || said.contains("CAP_BPF"),
             "{said}"
         );
+    });
+}
+
+/// Frames a second while lbd is killed; what the sender makes of it is in the figures.
+const FAST: u32 = 100_000;
+
+/// Whether the checksum of a TCP segment over IPv4 is the sum of its pseudo header: so looks one that nobody
+/// has finished, and one finished in 65,536, too; the program leaves those to lbd.
+fn looks_unfinished(frame: &[u8]) -> bool {
+    let (addresses, segment) = (&frame[26..34], &frame[34..]);
+    let words = addresses
+        .chunks(2)
+        .map(|w| u32::from(w[0]) << 8 | u32::from(w[1]));
+    let sum = words.sum::<u32>() + 6 + segment.len() as u32;
+    let folded = (sum & 0xffff) + (sum >> 16);
+    let folded = (folded & 0xffff) + (folded >> 16);
+    folded == u32::from(segment[16]) << 8 | u32::from(segment[17])
+}
+
+#[test]
+fn a_kill_under_load_loses_nothing() {
+    isolated_within(Duration::from_secs(90), || {
+        if !bpffs() {
+            return;
+        }
+        let wire = Wire::new();
+        let service = ServiceConf::tcp("web", PORT).pinned_reals(1..=4);
+        let mut lbd = Daemon::start(&wire.lb, &with_xdp(Conf::one(service), "generic"));
+        let tally = Tally::of_reals(&wire.generator, 4);
+        let flows: Vec<_> = (10_000..12_100)
+            .map(|port| Headers::v4(port, PORT).tcp("PA", 2, b"data"))
+            .filter(|frame| !looks_unfinished(frame))
+            .take(2000)
+            .collect();
+        let of_one_round = |load: &Load, rounds: u64| {
+            let from = load.sent();
+            wait_until("frames are sent", SOON, || {
+                load.sent() > from + rounds * 2000
+            });
+        };
+        let (load, start) = (Load::start(&wire.generator, flows, FAST), Instant::now());
+        of_one_round(&load, 20);
+        lbd.kill();
+        of_one_round(&load, 50);
+        lbd.spawn();
+        lbd.wait_ready();
+        of_one_round(&load, 20);
+        let elapsed = start.elapsed();
+        let sent = load.stop();
+        let arrived = tally.settled();
+        let rate = sent as f64 / elapsed.as_secs_f64();
+        figure(
+            "xdp: frames lost over a kill -9",
+            format!("{} of {sent}, at {rate:.0} frames/s", sent - arrived),
+        );
+        assert_eq!(arrived, sent);
     });
 }

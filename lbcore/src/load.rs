@@ -2,13 +2,13 @@
 //! schedulers and by the views.
 
 use crate::id::{MAX_REALS, RealId};
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
 /// Flows of one real as the flow table knows them.
 #[derive(Debug, Default)]
 pub struct Load {
-    active: AtomicU32,
-    inactive: AtomicU32,
+    active: AtomicI32,
+    inactive: AtomicI32,
 }
 
 /// Which of the two counts a flow belongs to: IPVS's distinction, where an established TCP flow
@@ -32,7 +32,7 @@ impl Default for Loads {
 }
 
 impl Loads {
-    fn cell(&self, real: RealId, kind: Weightiness) -> &AtomicU32 {
+    fn cell(&self, real: RealId, kind: Weightiness) -> &AtomicI32 {
         let load = &self.0[real.index()];
         match kind {
             Weightiness::Active => &load.active,
@@ -52,37 +52,35 @@ impl Loads {
             cell.fetch_add(1, Relaxed);
             return true;
         }
+        let max = i32::try_from(max).unwrap_or(i32::MAX);
         cell.fetch_update(Relaxed, Relaxed, |n| (n < max).then_some(n + 1))
             .is_ok()
     }
 
-    /// Counts a flow out. Never wraps below zero: a count that a damaged table made wrong heals
-    /// at the next recount instead of turning a real away for ever.
+    /// Counts a flow out.
     pub fn sub(&self, real: RealId, kind: Weightiness) {
-        let _ = self
-            .cell(real, kind)
-            .fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1));
+        self.cell(real, kind).fetch_sub(1, Relaxed);
     }
 
-    /// Counts `by` flows in, or out where it is negative; never below zero.
+    /// Counts `by` flows in, or out where it is negative: what the XDP program did, which is told a little
+    /// later. A count may be below zero until then, and shows as none.
     pub fn adjust(&self, real: RealId, kind: Weightiness, by: i64) {
-        let adjusted = |n: u32| {
-            let n = i64::from(n).saturating_add(by);
-            Some(u32::try_from(n.max(0)).unwrap_or(u32::MAX))
-        };
-        let _ = self
-            .cell(real, kind)
-            .fetch_update(Relaxed, Relaxed, adjusted);
+        // Counts are far from 2^31 flows, so what is cut off cancels out.
+        self.cell(real, kind).fetch_add(by as i32, Relaxed);
+    }
+
+    fn read(&self, real: RealId, kind: Weightiness) -> u32 {
+        u32::try_from(self.cell(real, kind).load(Relaxed)).unwrap_or(0)
     }
 
     /// Active flows of `real`.
     pub fn active(&self, real: RealId) -> u32 {
-        self.cell(real, Weightiness::Active).load(Relaxed)
+        self.read(real, Weightiness::Active)
     }
 
     /// Inactive flows of `real`.
     pub fn inactive(&self, real: RealId) -> u32 {
-        self.cell(real, Weightiness::Inactive).load(Relaxed)
+        self.read(real, Weightiness::Inactive)
     }
 
     /// All flows of `real`.

@@ -15,6 +15,7 @@ use lbcore::net::{FrameMeta, HashKey, MacAddr};
 use lbcore::service::ServiceTable;
 use lbcore::service::fixture::{IFINDEX, OWN_MAC, World};
 use lbcore::time::Tick;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::AtomicU64;
@@ -669,4 +670,81 @@ fn a_flow_table_of_another_size_is_made_anew_and_one_of_the_same_size_found() {
     assert_eq!(super::leftovers(bpffs.path()).len(), 1);
     super::remove(bpffs.path()).expect("removed");
     assert!(super::leftovers(bpffs.path()).is_empty());
+}
+
+/// Program, director and expiry write the same few buckets at the same time: afterwards every slot is whole
+/// or free, each flow is there once, and the books agree with the table.
+#[test]
+fn program_and_director_share_buckets_without_harm() {
+    const SMALL: usize = 128;
+    const ROUNDS: u16 = 200;
+    let Some(bpffs) = Bpffs::mount() else { return };
+    let mut world = world();
+    let mut fast = load(bpffs.path(), &world.key, SMALL);
+    fast.pretend_attached(0, IFINDEX);
+    let memory = fast.flow_words();
+    let flows = FlowTable::create(memory, &world.key).expect("a table");
+    let (table, now, loads) = (world.table(), world.now, Loads::default());
+    fast.follow(&table, &links(), now);
+    fast.renew(&flows, now);
+    // Some begin here and some there, most in both at once.
+    let frame = |n: u16, round: u16| {
+        let flags = [SYN, ACK, ACK | FIN, SYN, RST][usize::from(round + n) % 5];
+        flow_frame(of("web", n % 150), flags, 0)
+    };
+    let director = || {
+        let (counters, cursors) = (Counters::default(), Cursors::new(0));
+        let meta = FrameMeta {
+            ifindex: IFINDEX,
+            ..FrameMeta::default()
+        };
+        let mut sweep = 0;
+        for round in 0..ROUNDS {
+            for n in 0..150 {
+                let view = View {
+                    table: &table,
+                    flows: &flows,
+                    loads: &loads,
+                    cursors: &cursors,
+                    flood: false,
+                };
+                let mut frame = frame(n, round);
+                let decision = decide(&frame, &meta, &view, now);
+                commit(&decision, &mut frame, &view, &counters, 0, now);
+            }
+            // Whoever has ended is forgotten, so that there is room again.
+            let over = |entry: lbcore::flow::Entry| entry.state.closing();
+            let gone = |entry: lbcore::flow::Entry| {
+                loads.sub(entry.real, entry.state.weightiness());
+            };
+            flows.expire(&mut sweep, flows.buckets(), over, gone);
+        }
+    };
+    std::thread::scope(|scope| {
+        let other = scope.spawn(director);
+        let mut forwarded = 0_u32;
+        for round in 0.. {
+            for n in 0..150 {
+                forwarded += u32::from(run(&mut fast, &frame(n, round)).0 == XDP_TX);
+            }
+            fast.renew(&flows, now);
+            if other.is_finished() {
+                break;
+            }
+        }
+        assert!(forwarded > 150, "both were at it");
+    });
+    fast.count(&Counters::default(), &loads);
+    let (mut seen, by_real) = (BTreeSet::new(), Loads::default());
+    flows.for_each(|key, entry, _| {
+        assert!(seen.insert(key), "{key:?} is there twice");
+        by_real.add(entry.real, entry.state.weightiness());
+    });
+    assert_eq!(flows.len(), seen.len());
+    for id in (0..64).map(RealId) {
+        let both = |loads: &Loads| (loads.active(id), loads.inactive(id));
+        assert_eq!(both(&loads), both(&by_real), "{id:?}");
+    }
+    let (_, recovered) = FlowTable::open(memory, &world.key).expect("a table");
+    assert_eq!((recovered.flows, recovered.swept), (seen.len(), 0));
 }
