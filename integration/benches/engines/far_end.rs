@@ -1,5 +1,6 @@
 //! The far end of the wires: sends frames, counts what comes back, and runs a program without a wire.
 
+use crate::cores;
 use crate::object;
 use crate::plan::{self, PLAN_BYTES, Pace, Traffic};
 use crate::wire::Wire;
@@ -11,8 +12,8 @@ use std::time::Duration;
 
 /// Frames the kernel makes before it sends them, when they are to come fast: its own default.
 const BATCH: u32 = 64;
-/// When they are paced: a few, so that they come one by one.
-const SMALL_BATCH: u32 = 4;
+/// When they are paced: fewer, so that they do not come in bursts.
+const SMALL_BATCH: u32 = 16;
 
 /// The generator spins at least so long before it gives a frame up: 4,096 calls of the clock.
 const PATIENCE_NS: u64 = 40_000;
@@ -129,11 +130,12 @@ impl FarEnd {
             (false, 0) => BATCH,
             (false, _) => SMALL_BATCH,
         };
+        let repeat = u32::try_from(runs).context("too many frames")?;
         let program = xdp(&self.ebpf, "generate")?;
         let options = TestRunOptions {
             data_in: Some(&self.template),
             ctx_in: Some(&context(wire.generator_index, self.template.len())),
-            repeat: u32::try_from(runs).context("fewer frames")?,
+            repeat,
             attrs: TestRunAttrs::new().xdp_live_frames(batch),
             ..TestRunOptions::default()
         };
@@ -142,7 +144,7 @@ impl FarEnd {
         ensure!(sent == frames, "{sent} of {frames} frames were sent");
         Ok(Sent {
             frames,
-            time: result.duration * options_runs(runs),
+            time: result.duration * repeat,
         })
     }
 
@@ -175,8 +177,8 @@ impl FarEnd {
             .collect()
     }
 
-    /// Nanoseconds that `program` and the making of frames take for each of `repeat` frames, as if they
-    /// had come in by `wire`.
+    /// Nanoseconds that `program` and the making of frames take for each of `repeat` frames of `traffic`,
+    /// as if they had come in by `wire`.
     ///
     /// # Errors
     /// When the kernel refuses, or the last frame was not sent back.
@@ -184,8 +186,10 @@ impl FarEnd {
         &mut self,
         program: &ProgramFd,
         wire: &Wire,
+        traffic: &Traffic,
         repeat: u32,
     ) -> anyhow::Result<f64> {
+        self.prepare(traffic, Pace::flood(0))?;
         self.under_test.set(0, program, 0)?;
         let runner = xdp(&self.ebpf, "run_under_test")?;
         let mut out = vec![0; self.template.len()];
@@ -197,7 +201,7 @@ impl FarEnd {
             ..TestRunOptions::default()
         };
         let run = || {
-            crate::cores::pin(crate::cores::GENERATOR);
+            cores::pin(cores::GENERATOR);
             runner.test_run(options)
         };
         let result = wire.lb.run(run)?;
@@ -218,10 +222,6 @@ impl FarEnd {
     fn progress(&self) -> anyhow::Result<[u64; PROGRESS_WORDS]> {
         Ok(self.progresses.get(&0, 0)?)
     }
-}
-
-fn options_runs(runs: u64) -> u32 {
-    u32::try_from(runs).unwrap_or(u32::MAX)
 }
 
 /// `struct xdp_md`.

@@ -65,8 +65,8 @@ impl Setup {
         }
     }
 
-    /// The file; the first real has this weight.
-    pub fn conf(&self, bpf_dir: &Path, weight: u16) -> Conf {
+    /// The file; every real has a weight from 1 to `heaviest`.
+    pub fn conf(&self, bpf_dir: &Path, heaviest: u16) -> Conf {
         let engine = match self.engine {
             Engine::Native | Engine::Generic => "xdp",
             Engine::AfXdp => "af_xdp",
@@ -84,7 +84,7 @@ impl Setup {
         }
         for n in 0..self.services {
             let service = ServiceConf::udp(&format!("udp{n}"), UDP_PORT + n);
-            conf = conf.service(self.with_reals(service, weight, false));
+            conf = conf.service(self.with_reals(service, heaviest, false));
         }
         let vip6 = format!("\"{VIP6}\"");
         for (service, v6) in [
@@ -98,12 +98,12 @@ impl Setup {
                 true,
             ),
         ] {
-            conf = conf.service(self.with_reals(service, weight, v6));
+            conf = conf.service(self.with_reals(service, heaviest, v6));
         }
         conf
     }
 
-    fn with_reals(&self, service: ServiceConf, weight: u16, v6: bool) -> ServiceConf {
+    fn with_reals(&self, service: ServiceConf, heaviest: u16, v6: bool) -> ServiceConf {
         (1..=self.reals).fold(service, |service, n| {
             let name = format!("rs{n}");
             let conf = if v6 {
@@ -111,7 +111,7 @@ impl Setup {
             } else {
                 RealConf::new(&name, real(n))
             };
-            let weight = if n == 1 { weight } else { 1 };
+            let weight = 1 + n % heaviest;
             service.real(
                 conf.with("mac", &format!("\"{}\"", real_mac(n)))
                     .with("weight", &weight.to_string()),
@@ -204,22 +204,18 @@ impl Lbd {
         self.daemon.ctl(args)
     }
 
-    /// Flows it knows.
-    pub fn flows(&self) -> u64 {
-        self.sum("flows")
+    /// Writes its file anew; it is not told.
+    pub fn write(&self, heaviest: u16) {
+        self.daemon.write(&self.setup.conf(&self.bpf_dir, heaviest));
     }
 
     /// Packets it has forwarded.
     pub fn packets(&self) -> u64 {
-        self.sum("packets")
-    }
-
-    fn sum(&self, key: &str) -> u64 {
         let status = self.daemon.status();
         let services = status["services"].as_array().cloned().unwrap_or_default();
         services
             .iter()
-            .filter_map(|service| service[key].as_u64())
+            .filter_map(|service| service["packets"].as_u64())
             .sum()
     }
 

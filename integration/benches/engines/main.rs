@@ -1,68 +1,110 @@
-//! lbd's engines against their peers and against the least that anybody could do.
+//! lbd's engines against their peers, and against the least that anybody could do.
+//!
+//! `cargo bench -p integration --bench engines [-- --only PART]... [--write]`, as root on two cores
+//! or more, after `cargo build --release -p lbd -p lbctl`; `ROUNDS=n` sets the rounds. Parts: program,
+//! one-arm, sockets, costs, ten-million. Needs clang, nft, ethtool and setpriv.
+//!
+//! The generator is a BPF program that the kernel runs for frame after frame and whose frames it
+//! sends into a veth; what returns is counted by a program at the same end. So neither making nor
+//! counting of frames goes through a socket, and a lost frame is seen. Every contender has a wire of
+//! its own, all stand side by side, and take turns in every round, since other work on the machine moves
+//! all alike. docs/benchmarks.md says how to read the tables.
+
+mod af_xdp_echo;
+// lbd's own benchmark has it, with kinds that are of no use here.
+#[path = "../../../lbd/benches/engine/bare.rs"]
+#[allow(dead_code, unsafe_code)]
+mod bare;
 mod cores;
+mod costs;
+mod echo;
 mod far_end;
+mod figures;
 mod lbd;
+mod machine;
 mod nft;
 mod object;
+mod one_arm;
 mod plan;
+mod plot;
+mod program;
+mod rate;
+mod rows;
+mod sockets;
+mod stand;
 mod wire;
 
-use anyhow::{Context, ensure};
-use far_end::FarEnd;
+use anyhow::{Context, bail};
 use integration::isolate;
-use lbd::{Engine, Lbd, Setup};
-use plan::{Pace, Traffic};
-use wire::Wire;
+use stand::Stand;
+
+const DEFAULT_ROUNDS: usize = 5;
+
+/// A part of the benchmark.
+type Part = fn(&mut Stand) -> anyhow::Result<()>;
+
+const PARTS: [(&str, Part); 5] = [
+    ("program", program::measure),
+    ("one-arm", one_arm::measure),
+    ("sockets", sockets::measure),
+    ("costs", costs::measure),
+    ("ten-million", program::measure_ten_million),
+];
+
+struct Options {
+    rounds: usize,
+    parts: Vec<(&'static str, Part)>,
+    write: bool,
+}
 
 fn main() -> anyhow::Result<()> {
+    let options = options()?;
     isolate::enter().context("namespaces: `unshare` of util-linux is needed, and root")?;
     lbd::mount_bpffs()?;
-    let mut far = FarEnd::load()?;
-    let bare = Wire::new("bare");
-    far.count_on(&bare)?;
-    far.answer_bare_on(&bare)?;
-    let nft = Wire::new("nft");
-    far.count_on(&nft)?;
-    nft::balance(&nft, 10);
-    let ours = Wire::new("xdp");
-    far.count_on(&ours)?;
-    let lbd = Lbd::start(&ours, Setup::new(Engine::Native, 1 << 21))?;
-    println!("{}", lbd.engine());
-    let thousand = Traffic::udp(1000);
-    let million = Traffic::udp(1_000_000);
-    far.prepare(&million.in_turn(), Pace::per_second(1_000_000, 50_000))?;
-    let before = far.returned()?;
-    println!("{:?}", far.send(&ours)?);
-    println!(
-        "returned {} flows {}",
-        far.returned()? - before,
-        lbd.flows()
-    );
-    for round in 0..5 {
-        for (name, traffic) in [("1k", thousand), ("1M", million)] {
-            for (who, wire) in [("bare", &bare), ("nft", &nft), ("lbd", &ours)] {
-                far.prepare(&traffic, Pace::flood(1_000_000))?;
-                let before = far.returned()?;
-                let sent = far.send(wire)?;
-                let back = far.returned()? - before;
-                println!(
-                    "{round} {name} {who}: {:.3} Mpps, {back} of {}",
-                    back as f64 / sent.time.as_secs_f64() / 1e6,
-                    sent.frames
-                );
+    let mut stand = Stand::new(options.rounds)?;
+    for (name, measure) in &options.parts {
+        measure(&mut stand).with_context(|| (*name).to_owned())?;
+    }
+    println!("\n{}", stand.figures);
+    if options.write {
+        let command = format!(
+            "ROUNDS={} cargo bench -p integration --bench engines",
+            options.rounds
+        );
+        stand.figures.write(&command)?;
+    }
+    Ok(())
+}
+
+fn options() -> anyhow::Result<Options> {
+    let mut options = Options {
+        rounds: DEFAULT_ROUNDS,
+        parts: Vec::new(),
+        write: false,
+    };
+    if let Ok(rounds) = std::env::var("ROUNDS") {
+        options.rounds = rounds.parse().context("ROUNDS")?;
+    }
+    let names = PARTS.map(|(name, _)| name).join("|");
+    let mut args = std::env::args().skip(1);
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--bench" => {} // cargo's
+            "--write" => options.write = true,
+            "--only" => {
+                let name = args.next().unwrap_or_default();
+                let part = PARTS.into_iter().find(|(known, _)| *known == name);
+                let part = part.with_context(|| format!("{name:?} is none of {names}"))?;
+                options.parts.push(part);
             }
-            far.prepare(&traffic, Pace::flood(0))?;
-            let empty = far.empty()?;
-            let floor = far.run_alone(&empty, &ours, 1_000_000)?;
-            let packets = lbd.packets();
-            let cost = far.run_alone(&lbd.program()?, &ours, 1_000_000)?;
-            println!(
-                "{round} {name} ns: empty {floor} lbd {cost}: {}; {}",
-                cost - floor,
-                lbd.packets() - packets
-            );
+            other => bail!("{other}? engines [--only {names}]... [--write]"),
         }
     }
-    ensure!(lbd.flows() > 0);
-    Ok(())
+    if options.write && !options.parts.is_empty() {
+        bail!("--write is for all parts at once: what is not measured would be gone from the page");
+    }
+    if options.parts.is_empty() {
+        options.parts = PARTS.to_vec();
+    }
+    Ok(options)
 }

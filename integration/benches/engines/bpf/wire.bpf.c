@@ -204,7 +204,8 @@ int generate(struct xdp_md *ctx)
 	if (!write_frame((void *)(u64)ctx->data, (void *)(u64)ctx->data_end, plan, progress))
 		return XDP_ABORTED;
 	progress->sent++;
-	if (plan->timed)
+	/* While one is late, the next are not timed. */
+	if (plan->timed && !progress->sent_at)
 		progress->sent_at = clock_ns();
 	return XDP_TX;
 }

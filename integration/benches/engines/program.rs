@@ -1,0 +1,126 @@
+//! The program alone: nanoseconds a packet over the empty program's, without any wire.
+
+use crate::lbd::Lbd;
+use crate::lbd::{Engine, Setup};
+use crate::plan::{ACK, Traffic, Transport};
+use crate::rows::{self, Row};
+use crate::stand::Stand;
+use crate::wire::Wire;
+use anyhow::ensure;
+
+const REPEAT: u32 = 1_000_000;
+
+/// lbd's default.
+const DEFAULT_ENTRIES: u64 = 1 << 20;
+
+/// Measures with up to a million flows.
+///
+/// # Errors
+/// When lbd or the kernel refuses.
+pub fn measure(stand: &mut Stand) -> anyhow::Result<()> {
+    println!("program");
+    let default = Setup::new(Engine::Native, DEFAULT_ENTRIES);
+    let (lbd, wire) = stand.lbd("ns", default)?;
+    let (large, large_wire) = stand.lbd("ns-large", Setup::new(Engine::Native, 1 << 21))?;
+    let hundred = Setup {
+        services: 100,
+        ..default
+    };
+    let (hundred, hundred_wire) = stand.lbd("ns-100", hundred)?;
+    let thousand = Setup {
+        services: 1000,
+        reals: 2,
+        ..default
+    };
+    let (thousand, thousand_wire) = stand.lbd("ns-1000", thousand)?;
+
+    let flows = Traffic::udp(1000);
+    let v6 = Traffic { v6: true, ..flows };
+    let tcp = Traffic {
+        transport: Transport::Tcp(ACK),
+        ..flows
+    };
+    let over = |services: u32| Traffic { services, ..flows };
+    let cases: [(&'static Row, &Lbd, &Wire, Traffic); 7] = [
+        (&rows::PROGRAM_1K, &lbd, &wire, flows),
+        (&rows::PROGRAM_1K_V6, &lbd, &wire, v6),
+        (&rows::PROGRAM_1K_TCP, &lbd, &wire, tcp),
+        (
+            &rows::PROGRAM_100_SERVICES,
+            &hundred,
+            &hundred_wire,
+            over(100),
+        ),
+        (
+            &rows::PROGRAM_1000_SERVICES,
+            &thousand,
+            &thousand_wire,
+            over(1000),
+        ),
+        (
+            &rows::PROGRAM_100K,
+            &large,
+            &large_wire,
+            Traffic::udp(100_000),
+        ),
+        (
+            &rows::PROGRAM_1M,
+            &large,
+            &large_wire,
+            Traffic::udp(1_000_000),
+        ),
+    ];
+    for (_, _, wire, traffic) in &cases {
+        stand.make_known(wire, traffic)?;
+    }
+    for round in 1..=stand.rounds {
+        println!("round {round} of {}: program", stand.rounds);
+        for (row, lbd, wire, traffic) in &cases {
+            one(stand, row, lbd, wire, traffic)?;
+        }
+    }
+    Ok(())
+}
+
+/// Measures with 10 million flows.
+///
+/// # Errors
+/// As [`measure`].
+pub fn measure_ten_million(stand: &mut Stand) -> anyhow::Result<()> {
+    println!("10 million flows");
+    let (lbd, wire) = stand.lbd("ns-10m", Setup::new(Engine::Native, 1 << 24))?;
+    let traffic = Traffic::udp(10_000_000);
+    stand.make_known(&wire, &traffic)?;
+    for _ in 0..stand.rounds {
+        one(stand, &rows::PROGRAM_10M, &lbd, &wire, &traffic)?;
+    }
+    Ok(())
+}
+
+fn one(
+    stand: &mut Stand,
+    row: &'static Row,
+    lbd: &Lbd,
+    wire: &Wire,
+    traffic: &Traffic,
+) -> anyhow::Result<()> {
+    let program = lbd.program()?;
+    let empty = stand.far.empty()?;
+    let mut run = |program| stand.far.run_alone(program, wire, traffic, REPEAT);
+    // Once to bring caches to where they are under load.
+    run(&program)?;
+    let before = lbd.packets();
+    let floor = run(&empty)?;
+    let cost = run(&program)?;
+    let forwarded = lbd.packets() - before;
+    ensure!(
+        forwarded >= u64::from(REPEAT) * 999 / 1000,
+        "{}: only {forwarded} of {REPEAT} frames were forwarded",
+        row.what
+    );
+    if std::ptr::eq(row, &rows::PROGRAM_1K) {
+        stand.figures.note(&rows::EMPTY, floor);
+    }
+    stand.figures.note(row, cost - floor);
+    Ok(())
+}
