@@ -76,12 +76,19 @@ fuzz: ## Fuzz each target for FUZZ_SECONDS (300) with libFuzzer
 	scripts/fuzz.sh $(FUZZ_SECONDS)
 
 .PHONY: bench
-bench: ## Benchmarks: the director alone, the engine, proxies (as root); ROUNDS=5
+bench: ## Benchmarks: the director alone, engines, proxies, each against its peers (as root); ROUNDS=5
 	@scripts/install-deps.sh $(NETWORK) haproxy wrk
 	$(CARGO) bench --package lbcore
 	$(CARGO) bench --package lbd --bench engine
 	$(CARGO) build --release --bins --package lbd --package lbctl
+	$(CARGO) bench --package integration --bench engines
 	$(CARGO) bench --package integration --bench proxy
+	@$(MAKE) --no-print-directory instructions
+
+.PHONY: instructions
+instructions: ## Instructions of the director for a packet: fails when they grow by more than 3 %
+	@scripts/install-deps.sh valgrind
+	CARGO=$(CARGO) scripts/instructions.sh
 
 .PHONY: screenshots
 screenshots: ## The README's pictures, made anew from a network with traffic

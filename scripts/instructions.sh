@@ -8,11 +8,8 @@ cd "$(dirname "$0")/.."
 known=scripts/instructions.txt
 allowed=3 # per cent
 
-built=$(${CARGO:-cargo} bench --package lbcore --bench instructions --no-run 2>&1) || {
-    echo "$built" >&2
-    exit 1
-}
-program=$(sed -n 's/.*Executable.*(\(.*\))$/\1/p' <<<"$built")
+${CARGO:-cargo} build --quiet --release --package lbcore --features instructions --bin instructions
+program=target/release/instructions
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 

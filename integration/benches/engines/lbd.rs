@@ -52,6 +52,8 @@ pub struct Setup {
     pub reals: u16,
     /// Capacity of the flow table.
     pub flow_entries: u64,
+    /// TCP flows are remembered only while a service's set changes.
+    pub track_changes: bool,
 }
 
 impl Setup {
@@ -62,6 +64,7 @@ impl Setup {
             services: 1,
             reals: 10,
             flow_entries,
+            track_changes: false,
         }
     }
 
@@ -87,8 +90,12 @@ impl Setup {
             conf = conf.service(self.with_reals(service, heaviest, false));
         }
         let vip6 = format!("\"{VIP6}\"");
+        let mut tcp = ServiceConf::tcp("tcp", TCP_PORT);
+        if self.track_changes {
+            tcp = tcp.with("track", "\"changes\"");
+        }
         for (service, v6) in [
-            (ServiceConf::tcp("tcp", TCP_PORT), false),
+            (tcp, false),
             (
                 ServiceConf::udp("udp-v6", UDP_PORT).with("vip", &vip6),
                 true,
@@ -186,7 +193,9 @@ impl Lbd {
             ended.is_some() || daemon.try_status().is_some_and(|s| s["ready"] == true)
         });
         if let Some(status) = ended {
-            anyhow::bail!("lbd ended ({status}):\n{}", self.daemon.log());
+            let log = self.daemon.log();
+            let error = log.lines().find(|line| line.contains("error"));
+            anyhow::bail!("lbd ended ({status}): {}", error.unwrap_or(&log));
         }
         self.daemon.wait_announced();
         Ok(())

@@ -37,6 +37,7 @@ mod wire;
 use anyhow::{Context, bail};
 use integration::isolate;
 use stand::Stand;
+use std::time::Instant;
 
 const DEFAULT_ROUNDS: usize = 5;
 
@@ -63,7 +64,9 @@ fn main() -> anyhow::Result<()> {
     lbd::mount_bpffs()?;
     let mut stand = Stand::new(options.rounds)?;
     for (name, measure) in &options.parts {
+        let begin = Instant::now();
         measure(&mut stand).with_context(|| (*name).to_owned())?;
+        println!("{name} took {:.0?}", begin.elapsed());
     }
     println!("\n{}", stand.figures);
     if options.write {

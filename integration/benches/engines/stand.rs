@@ -9,7 +9,7 @@ use anyhow::{Context, ensure};
 use std::time::{Duration, Instant};
 
 /// Frames a second by which lbd is made to know flows, at first; halved until none is lost.
-const FIRST_RATE: u64 = 400_000;
+const FIRST_RATE: u64 = 800_000;
 const LAST_RATE: u64 = 10_000;
 
 /// Nothing has come back for so long: nothing will.
@@ -75,7 +75,7 @@ impl Stand {
     /// When lbd cannot be started.
     pub fn lbd(&mut self, name: &str, setup: Setup) -> anyhow::Result<(Lbd, Wire)> {
         let wire = self.wire(name)?;
-        let lbd = Lbd::start(&wire, setup).with_context(|| format!("lbd with {setup:?}"))?;
+        let lbd = Lbd::start(&wire, setup).with_context(|| format!("lbd at {name}"))?;
         self.figures.engine(lbd.engine());
         Ok((lbd, wire))
     }
