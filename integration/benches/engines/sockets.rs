@@ -15,13 +15,17 @@ const STEPS: u32 = 7;
 const LEAST: u64 = 100_000;
 const MOST: u64 = 2_500_000;
 /// What a contender has to carry at a rate.
-const SPAN: Duration = Duration::from_millis(150);
+const SPAN: Duration = Duration::from_millis(100);
+/// As often it may try: something else may have run on its core.
+const TRIES: usize = 4;
 /// Of a thousand frames, so many may be lost.
 const LOST: u64 = 1;
 
-/// Timed frames, and the rest between them; odd, so as not to be in step with a timer.
-const PINGS: u64 = 300;
+/// Timed frames of one turn, and the rest between them; odd, so as not to be in step with a timer.
+const PINGS: u64 = 150;
 const REST_NS: u64 = 2_317_000;
+/// Turns in a round; the one with the least 99th percentile counts.
+const TURNS: usize = 3;
 
 /// Measures all contenders.
 ///
@@ -40,14 +44,9 @@ pub fn measure(stand: &mut Stand) -> anyhow::Result<()> {
     let bare_af_xdp = stand.wire("bare-af-xdp")?;
     let _bare_af_xdp = Echo::af_xdp(&bare_af_xdp)?;
     let af_xdp = if_there(stand.lbd("af-xdp", setup(Engine::AfXdp)), stand);
-    for wire in [
-        Some(&native),
-        Some(&packet),
-        af_xdp.as_ref().map(|(_, wire)| wire),
-    ] {
-        if let Some(wire) = wire {
-            stand.make_known(wire, &flows)?;
-        }
+    let theirs = af_xdp.as_ref().map(|(_, wire)| wire);
+    for wire in [Some(&native), Some(&packet), theirs].into_iter().flatten() {
+        stand.make_known(wire, &flows)?;
     }
 
     for round in 1..=stand.rounds {
@@ -70,30 +69,21 @@ pub fn measure(stand: &mut Stand) -> anyhow::Result<()> {
             stand.figures.note(ratio, rate / floor);
         }
 
-        let floor = at_rest(stand, &bare, &flows)?;
+        let floor = at_rest(stand, &bare, |_| flows)?;
         stand.figures.note(&rows::REST_BARE_P50, floor.0);
         stand.figures.note(&rows::REST_BARE_P99, floor.1);
-        let mut added = |wire: &Wire, traffic: &Traffic, rows: [&'static Row; 2]| {
-            let seen = at_rest(stand, wire, traffic)?;
+        let mut added = |wire: &Wire, rows: [&'static Row; 2]| {
+            let seen = at_rest(stand, wire, |_| flows)?;
             stand.figures.note(rows[0], seen.0 - floor.0);
             stand.figures.note(rows[1], seen.1 - floor.1);
             anyhow::Ok(())
         };
-        added(&native, &flows, [&rows::REST_XDP_P50, &rows::REST_XDP_P99])?;
-        added(
-            &packet,
-            &flows,
-            [&rows::REST_PACKET_P50, &rows::REST_PACKET_P99],
-        )?;
+        added(&native, [&rows::REST_XDP_P50, &rows::REST_XDP_P99])?;
+        added(&packet, [&rows::REST_PACKET_P50, &rows::REST_PACKET_P99])?;
         if let Some((_, wire)) = &af_xdp {
-            added(
-                wire,
-                &flows,
-                [&rows::REST_AF_XDP_P50, &rows::REST_AF_XDP_P99],
-            )?;
+            added(wire, [&rows::REST_AF_XDP_P50, &rows::REST_AF_XDP_P99])?;
         }
-        let new = stand.unseen(flows, PINGS);
-        let seen = at_rest(stand, &native, &new)?;
+        let seen = at_rest(stand, &native, |stand| stand.unseen(flows, PINGS))?;
         stand.figures.note(&rows::REST_NEW_P50, seen.0 - floor.0);
         stand.figures.note(&rows::REST_NEW_P99, seen.1 - floor.1);
     }
@@ -117,11 +107,10 @@ fn limit(stand: &mut Stand, wire: &Wire, traffic: &Traffic) -> anyhow::Result<f6
     for _ in 0..STEPS {
         let rate = (carried + lost) / 2;
         let frames = rate * SPAN.as_millis() as u64 / 1000;
-        // Something else may have run on a core: it has a second chance.
         let mut holds = false;
-        for _ in 0..2 {
+        for _ in 0..TRIES {
             let outcome = stand.send(wire, traffic, Pace::per_second(frames, rate))?;
-            holds |= outcome.returned * 1000 >= outcome.sent * (1000 - LOST);
+            holds = outcome.returned * 1000 >= outcome.sent * (1000 - LOST);
             if holds {
                 break;
             }
@@ -135,21 +124,34 @@ fn limit(stand: &mut Stand, wire: &Wire, traffic: &Traffic) -> anyhow::Result<f6
     Ok(carried as f64 / 1e6)
 }
 
-/// Median and 99th percentile of the way there and back of frames far apart, in microseconds.
-fn at_rest(stand: &mut Stand, wire: &Wire, traffic: &Traffic) -> anyhow::Result<(f64, f64)> {
+/// Median and 99th percentile of the way there and back of frames far apart, in microseconds; `traffic`
+/// is asked for each turn's.
+fn at_rest(
+    stand: &mut Stand,
+    wire: &Wire,
+    mut traffic: impl FnMut(&mut Stand) -> Traffic,
+) -> anyhow::Result<(f64, f64)> {
     let pace = Pace {
         frames: PINGS,
         gap_ns: REST_NS,
         timed: true,
     };
-    let outcome = stand.send(wire, traffic, pace)?;
-    let times = stand.far.times()?;
-    ensure!(
-        outcome.returned * 100 >= outcome.sent * 99 && !times.is_empty(),
-        "{} of {} single frames came back",
-        outcome.returned,
-        outcome.sent
-    );
-    let times: Vec<f64> = times.iter().map(|time| time.as_secs_f64() * 1e6).collect();
-    Ok((quantile(&times, 0.5), quantile(&times, 0.99)))
+    let mut best = (f64::INFINITY, f64::INFINITY);
+    for _ in 0..TURNS {
+        let traffic = traffic(stand);
+        let outcome = stand.send(wire, &traffic, pace)?;
+        let times = stand.far.times()?;
+        ensure!(
+            outcome.returned * 100 >= outcome.sent * 99 && !times.is_empty(),
+            "{} of {} single frames came back",
+            outcome.returned,
+            outcome.sent
+        );
+        let times: Vec<f64> = times.iter().map(|time| time.as_secs_f64() * 1e6).collect();
+        let seen = (quantile(&times, 0.5), quantile(&times, 0.99));
+        if seen.1 < best.1 {
+            best = seen;
+        }
+    }
+    Ok(best)
 }
