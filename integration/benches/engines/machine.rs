@@ -7,15 +7,18 @@ use std::process::Command;
 pub fn describe() -> String {
     let kernel = first_line("/proc/sys/kernel/osrelease");
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let load = first_line("/proc/loadavg");
+    let load = load.split(' ').next().unwrap_or_default();
     let commit = said("git", &["describe", "--always", "--dirty"]);
     let date = said("date", &["--utc", "+%F"]);
     format!(
-        "on {date} at commit {commit}: Linux {kernel}, {}, {cores} cores.",
+        "on {date} at commit {commit}: Linux {kernel}, {}, {cores} cores; load average at the end {load}.",
         processor()
     )
 }
 
-fn processor() -> String {
+/// Its name, and whether it is a virtual machine's.
+pub fn processor() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let field = |name: &str| {
         let line = text.lines().find(|line| line.starts_with(name))?;
