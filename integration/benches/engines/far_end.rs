@@ -8,6 +8,7 @@ use anyhow::{Context, ensure};
 use aya::Ebpf;
 use aya::maps::{Array, MapData, PerCpuArray, ProgramArray};
 use aya::programs::{ProgramFd, TestRun, TestRunAttrs, TestRunOptions, Xdp, XdpMode};
+use etherparse::{NetHeaders, PacketHeaders, TransportHeader};
 use std::time::Duration;
 
 /// Frames the kernel makes before it sends them, when they are to come fast: its own default.
@@ -208,6 +209,10 @@ impl FarEnd {
         self.under_test.clear_index(&0)?;
         let verdict = result.return_value;
         ensure!(verdict == XDP_TX, "the last frame's verdict was {verdict}");
+        ensure!(
+            is_sound(&out)?,
+            "the last frame's checksums are wrong: {out:02x?}"
+        );
         Ok(result.duration.as_nanos() as f64)
     }
 
@@ -222,6 +227,30 @@ impl FarEnd {
     fn progress(&self) -> anyhow::Result<[u64; PROGRESS_WORDS]> {
         Ok(self.progresses.get(&0, 0)?)
     }
+}
+
+/// Whether a frame's checksums are right, by a library that neither lbd nor the generator uses.
+fn is_sound(frame: &[u8]) -> anyhow::Result<bool> {
+    let packet = PacketHeaders::from_ethernet_slice(frame)?;
+    let payload = packet.payload.slice();
+    let (ip, found) = match (packet.net, packet.transport) {
+        (Some(NetHeaders::Ipv4(ip, _)), Some(TransportHeader::Udp(udp))) => (
+            ip.header_checksum == ip.calc_header_checksum(),
+            udp.checksum == udp.calc_checksum_ipv4(&ip, payload)?,
+        ),
+        (Some(NetHeaders::Ipv4(ip, _)), Some(TransportHeader::Tcp(tcp))) => (
+            ip.header_checksum == ip.calc_header_checksum(),
+            tcp.checksum == tcp.calc_checksum_ipv4(&ip, payload)?,
+        ),
+        (Some(NetHeaders::Ipv6(ip, _)), Some(TransportHeader::Udp(udp))) => {
+            (true, udp.checksum == udp.calc_checksum_ipv6(&ip, payload)?)
+        }
+        (Some(NetHeaders::Ipv6(ip, _)), Some(TransportHeader::Tcp(tcp))) => {
+            (true, tcp.checksum == tcp.calc_checksum_ipv6(&ip, payload)?)
+        }
+        _ => (false, false),
+    };
+    Ok(ip && found)
 }
 
 /// `struct xdp_md`.

@@ -68,8 +68,8 @@ impl Setup {
         }
     }
 
-    /// The file; every real has a weight from 1 to `heaviest`.
-    pub fn conf(&self, bpf_dir: &Path, heaviest: u16) -> Conf {
+    /// The file; all weights are 1 in edition 0, and from then on change with every edition.
+    pub fn conf(&self, bpf_dir: &Path, edition: u16) -> Conf {
         let engine = match self.engine {
             Engine::Native | Engine::Generic => "xdp",
             Engine::AfXdp => "af_xdp",
@@ -87,7 +87,7 @@ impl Setup {
         }
         for n in 0..self.services {
             let service = ServiceConf::udp(&format!("udp{n}"), UDP_PORT + n);
-            conf = conf.service(self.with_reals(service, heaviest, false));
+            conf = conf.service(self.with_reals(service, edition, false));
         }
         let vip6 = format!("\"{VIP6}\"");
         let mut tcp = ServiceConf::tcp("tcp", TCP_PORT);
@@ -105,12 +105,12 @@ impl Setup {
                 true,
             ),
         ] {
-            conf = conf.service(self.with_reals(service, heaviest, v6));
+            conf = conf.service(self.with_reals(service, edition, v6));
         }
         conf
     }
 
-    fn with_reals(&self, service: ServiceConf, heaviest: u16, v6: bool) -> ServiceConf {
+    fn with_reals(&self, service: ServiceConf, edition: u16, v6: bool) -> ServiceConf {
         (1..=self.reals).fold(service, |service, n| {
             let name = format!("rs{n}");
             let conf = if v6 {
@@ -118,7 +118,10 @@ impl Setup {
             } else {
                 RealConf::new(&name, real(n))
             };
-            let weight = 1 + n % heaviest;
+            let weight = match edition {
+                0 => 1,
+                _ => 1 + (n + edition) % 2,
+            };
             service.real(
                 conf.with("mac", &format!("\"{}\"", real_mac(n)))
                     .with("weight", &weight.to_string()),
@@ -147,7 +150,7 @@ impl Lbd {
     pub fn start(wire: &Wire, setup: Setup) -> anyhow::Result<Lbd> {
         let bpf_dir = Path::new(BPFFS).join(wire.lb.name());
         std::fs::create_dir_all(&bpf_dir)?;
-        let daemon = Daemon::prepare(&wire.lb, &setup.conf(&bpf_dir, 1));
+        let daemon = Daemon::prepare(&wire.lb, &setup.conf(&bpf_dir, 0));
         // The build's directory may be closed to others.
         let program = daemon.dir().join("lbd");
         std::fs::copy(binary("lbd"), &program)?;
@@ -214,8 +217,8 @@ impl Lbd {
     }
 
     /// Writes its file anew; it is not told.
-    pub fn write(&self, heaviest: u16) {
-        self.daemon.write(&self.setup.conf(&self.bpf_dir, heaviest));
+    pub fn write(&self, edition: u16) {
+        self.daemon.write(&self.setup.conf(&self.bpf_dir, edition));
     }
 
     /// Packets it has forwarded.
