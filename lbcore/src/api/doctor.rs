@@ -81,6 +81,8 @@ codes! {
     MtuUnequal = "mtu-unequal",
     /// What lies beneath an interface has large receive offload on.
     LroBeneath = "lro-beneath",
+    /// A quicker engine could be had.
+    EngineSlower = "engine-slower",
     /// The kernel loses frames before lbd sees them.
     RingDrops = "ring-drops",
     /// The flow table is nearly full.

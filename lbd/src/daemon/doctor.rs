@@ -111,6 +111,7 @@ impl Reconciler {
             last_good_in_use: self.last_good_in_use,
             drift: self.drift().into_iter().map(|d| d.key).collect(),
             guard: plans::guard(&self.world),
+            engines: self.engines(),
             live: self.live.clone(),
         }
     }

@@ -76,7 +76,7 @@ impl Reconciler {
         }
     }
 
-    fn engines(&self) -> Vec<EngineView> {
+    pub(super) fn engines(&self) -> Vec<EngineView> {
         let names = self.live.workers().iter().map(|w| w.interface.as_str());
         let names: BTreeSet<&str> = names.collect();
         let of = |interface: &str| {

@@ -158,6 +158,7 @@ fn every_code_is_on_the_page_and_made_somewhere() {
         include_str!("here/judge/links.rs"),
         include_str!("here/judge/vips.rs"),
         include_str!("here/judge/files.rs"),
+        include_str!("here/judge/speed.rs"),
         include_str!("direct/judge.rs"),
         include_str!("direct/network.rs"),
         include_str!("../../../lbctl/src/offline.rs"),

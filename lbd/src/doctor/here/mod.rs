@@ -14,6 +14,7 @@ use crate::kernel::{self, Needs};
 use crate::link;
 use crate::live::event::Link;
 use crate::live::{Live, WorkerState};
+use lbcore::api::EngineView;
 use lbcore::config::{Config, Mode};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -51,6 +52,8 @@ pub struct Running {
     pub drift: Vec<String>,
     /// What the host's stack is to be silent about.
     pub guard: GuardPlan,
+    /// Which engine runs where, and why.
+    pub engines: Vec<EngineView>,
     /// Workers, flows, counters.
     pub live: Arc<Live>,
 }
@@ -105,6 +108,9 @@ pub(super) async fn examine(plan: &HostPlan, links: &[Link]) -> Report {
         &mut report,
     );
     if let Some(running) = running {
+        for engine in &running.engines {
+            judge::engine(engine, config, &mut report);
+        }
         judge::configuration(running, &mut report);
         judge::flow_table(
             running.live.flows.len(),

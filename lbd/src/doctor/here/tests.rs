@@ -199,6 +199,61 @@ fn flows() -> FlowTable<'static> {
 }
 
 #[test]
+fn what_would_be_faster_is_a_note_where_it_can_be_had() {
+    let config = |engine: &str, scheduler: &str| {
+        let text = format!(
+            "[network]\ninterface = \"eth0\"\nengine = \"{engine}\"\n[[service]]\nname = \"web\"\n\
+             vip = \"192.0.2.10\"\nport = 80\nprotocol = \"tcp\"\nmode = \"dr\"\n\
+             scheduler = \"{scheduler}\"\n[[service.real]]\naddress = \"192.0.2.21\"\n"
+        );
+        lbcore::config::parse(&text).expect("a configuration")
+    };
+    let engine = |name: &str, reason: &str| EngineView {
+        name: name.to_owned(),
+        interface: "eth0".to_owned(),
+        reason: reason.to_owned(),
+        workers: 1,
+    };
+    let slower = found(Code::EngineSlower, Severity::Note);
+    for (name, reason, config, wanted) in [
+        (
+            "af_packet",
+            "no xdp: CAP_BPF is missing",
+            config("auto", "rr"),
+            slower,
+        ),
+        (
+            "af_packet",
+            "no xdp: x is on no bpffs",
+            config("auto", "rr"),
+            slower,
+        ),
+        (
+            "af_packet",
+            "no xdp: eth0 is a veth",
+            config("auto", "rr"),
+            GOOD,
+        ),
+        ("af_packet", "asked for", config("af_packet", "rr"), GOOD),
+        (
+            "xdp",
+            "a program in the driver",
+            config("auto", "maglev"),
+            GOOD,
+        ),
+        (
+            "xdp",
+            "a program in the driver",
+            config("auto", "wlc"),
+            slower,
+        ),
+    ] {
+        let told = told(|r| judge::engine(&engine(name, reason), &config, r));
+        assert_eq!(told, wanted, "{name}: {reason}");
+    }
+}
+
+#[test]
 fn the_file_is_compared_with_what_runs() {
     let running = |compared, last_good_in_use, drift: &[&str]| Running {
         started: SystemTime::UNIX_EPOCH,
@@ -209,6 +264,7 @@ fn the_file_is_compared_with_what_runs() {
         last_good_in_use,
         drift: drift.iter().map(ToString::to_string).collect(),
         guard: GuardPlan::default(),
+        engines: Vec::new(),
         live: Arc::new(Live::new(HashKey::new([1; 16]), flows(), Vec::new(), 0)),
     };
     let differs = FileState::Differs(vec!["service web: removed".to_owned(), "x".to_owned()]);

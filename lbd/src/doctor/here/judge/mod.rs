@@ -3,10 +3,12 @@
 
 mod files;
 mod links;
+mod speed;
 mod vips;
 
 pub(super) use files::{configuration, run_dir, state_dir};
 pub(super) use links::{interface, lro, mtus, queues, ring_drops};
+pub(super) use speed::engine;
 pub(super) use vips::{clashes, ipvs, kube_proxy, vips_on_host};
 
 use crate::doctor::Report;
