@@ -64,8 +64,11 @@ impl Figures {
     ///
     /// # Errors
     /// When a page or its marks are not there.
-    pub fn write(&self, command: &str) -> anyhow::Result<()> {
-        let made = format!("`{command}`, {}\n\n{self}", machine::describe());
+    pub fn write(&self, command: &str, quietness: &str) -> anyhow::Result<()> {
+        let made = format!(
+            "`{command}`, {} {quietness}.\n\n{self}",
+            machine::describe()
+        );
         replace(&Path::new(TOP).join("docs/benchmarks.md"), &made)?;
         if let Some(plot) = plot::draw(self) {
             std::fs::write(Path::new(TOP).join("docs/pictures/engines.svg"), plot)?;

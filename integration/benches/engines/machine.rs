@@ -7,12 +7,10 @@ use std::process::Command;
 pub fn describe() -> String {
     let kernel = first_line("/proc/sys/kernel/osrelease");
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let load = first_line("/proc/loadavg");
-    let load = load.split(' ').next().unwrap_or_default();
     let commit = said("git", &["describe", "--always", "--dirty"]);
     let date = said("date", &["--utc", "+%F"]);
     format!(
-        "on {date} at commit {commit}: Linux {kernel}, {}, {cores} cores; load average at the end {load}.",
+        "on {date} at commit {commit}: Linux {kernel}, {}, {cores} cores.",
         processor()
     )
 }

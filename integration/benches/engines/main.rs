@@ -28,6 +28,7 @@ mod one_arm;
 mod plan;
 mod plot;
 mod program;
+mod quiet;
 mod rate;
 mod rows;
 mod sockets;
@@ -68,13 +69,13 @@ fn main() -> anyhow::Result<()> {
         measure(&mut stand).with_context(|| (*name).to_owned())?;
         println!("{name} took {:.0?}", begin.elapsed());
     }
-    println!("\n{}", stand.figures);
+    println!("\n{}\n{}", stand.figures, stand.quietness());
     if options.write {
         let command = format!(
             "ROUNDS={} cargo bench -p integration --bench engines",
             options.rounds
         );
-        stand.figures.write(&command)?;
+        stand.figures.write(&command, &stand.quietness())?;
     }
     Ok(())
 }

@@ -51,9 +51,11 @@ pub fn measure(stand: &mut Stand) -> anyhow::Result<()> {
         let mut new = 0.0_f64;
         for _ in 0..TURNS {
             for ((_, wire, traffic), best) in contenders.iter().zip(&mut best) {
+                stand.wait_for_quiet()?;
                 let outcome = stand.send(wire, traffic, Pace::flood(FRAMES))?;
                 *best = best.max(outcome.mpps());
             }
+            stand.wait_for_quiet()?;
             let unseen = stand.unseen(thousand, FRAMES);
             let outcome = stand.send(&fresh, &unseen, Pace::flood(FRAMES))?;
             new = new.max(outcome.mpps());

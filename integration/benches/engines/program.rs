@@ -119,10 +119,11 @@ fn one(
 ) -> anyhow::Result<()> {
     let program = lbd.program()?;
     let empty = stand.far.empty()?;
-    let mut run = |program| stand.far.run_alone(program, wire, traffic, REPEAT);
     let before = lbd.packets();
     let (mut floor, mut cost) = (f64::INFINITY, f64::INFINITY);
     for _ in 0..TURNS {
+        stand.wait_for_quiet()?;
+        let mut run = |program| stand.far.run_alone(program, wire, traffic, REPEAT);
         floor = floor.min(run(&empty)?);
         cost = cost.min(run(&program)?);
     }

@@ -4,6 +4,7 @@ use crate::far_end::{FarEnd, Sent};
 use crate::figures::Figures;
 use crate::lbd::{Lbd, Setup};
 use crate::plan::{ACK, Pace, SYN, Traffic, Transport};
+use crate::quiet::Quiet;
 use crate::wire::Wire;
 use anyhow::{Context, ensure};
 use std::time::{Duration, Instant};
@@ -23,6 +24,7 @@ pub struct Stand {
     pub figures: Figures,
     /// How often everything is measured.
     pub rounds: usize,
+    quiet: Quiet,
     /// Flows from this number on were never seen by anybody.
     unseen: u64,
 }
@@ -55,6 +57,7 @@ impl Stand {
             far: FarEnd::load()?,
             figures: Figures::default(),
             rounds,
+            quiet: Quiet::new(),
             unseen: 100_000_000,
         })
     }
@@ -78,6 +81,19 @@ impl Stand {
         let lbd = Lbd::start(&wire, setup).with_context(|| format!("lbd at {name}"))?;
         self.figures.engine(lbd.engine());
         Ok((lbd, wire))
+    }
+
+    /// Waits for a moment in which nobody else uses the machine, in bounds.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn wait_for_quiet(&mut self) -> anyhow::Result<()> {
+        self.quiet.wait(&mut self.far)
+    }
+
+    /// How quiet it was, in words.
+    pub fn quietness(&self) -> String {
+        self.quiet.words()
     }
 
     /// Sends, and waits for what comes back.
