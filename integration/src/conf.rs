@@ -1,5 +1,6 @@
 //! A configuration of lbd, as text: what a test sets is what stands in the file.
 
+use crate::engine::Engine;
 use crate::routed;
 use crate::topology::{VIP, real, real_mac};
 use std::fmt::Write;
@@ -56,14 +57,23 @@ impl Conf {
         ];
         let mut network = vec![
             ("interface".to_owned(), "\"eth0\"".to_owned()),
-            ("engine".to_owned(), "\"af_packet\"".to_owned()),
             ("flow_entries".to_owned(), "65536".to_owned()),
         ];
+        let engine = Engine::of_this_run();
+        for (key, toml) in engine.lbd_keys() {
+            set(&mut lbd, key, &toml);
+        }
+        for (key, toml) in engine.network_keys() {
+            set(&mut network, key, &toml);
+        }
         for (key, toml) in &self.lbd {
             set(&mut lbd, key, toml);
         }
         for (key, toml) in &self.network {
             set(&mut network, key, toml);
+        }
+        if self.network.iter().any(|(key, _)| key == "interfaces") {
+            network.retain(|(key, _)| key != "interface");
         }
         let mut out = String::new();
         table(&mut out, "[lbd]", &lbd);

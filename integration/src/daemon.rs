@@ -1,6 +1,7 @@
 //! lbd and lbctl as processes, as a user meets them.
 
 use crate::conf::Conf;
+use crate::engine::{self, Engine};
 use crate::metrics::{Metrics, http_get};
 use crate::netns::{Netns, NetnsHandle};
 use crate::wait::{wait_for, wait_until};
@@ -54,6 +55,9 @@ impl Daemon {
         for sub in ["run", "state"] {
             std::fs::create_dir(dir.path().join(sub)).expect("a directory");
         }
+        if Engine::of_this_run() == Engine::Xdp {
+            assert!(engine::bpffs(), "engine xdp needs root");
+        }
         let daemon = Daemon {
             netns: netns.handle(),
             dir,
@@ -97,6 +101,13 @@ impl Daemon {
     /// From the next start on it may have this many descriptors, and cannot raise that.
     pub fn limit_descriptors(&mut self, limit: u32) {
         self.start_by(&["prlimit", &format!("--nofile={limit}:{limit}")]);
+    }
+
+    /// From the next start on it may lock so much memory, in bytes, and not more.
+    pub fn limit_locked_memory(&mut self, limit: u32) {
+        let limit = format!("--memlock={limit}:{limit}");
+        let drop = "--bounding-set=-ipc_lock";
+        self.start_by(&["prlimit", &limit, "setpriv", drop, "--"]);
     }
 
     /// From the next start on new files have whatever mode they are made with.

@@ -6,6 +6,7 @@
 //! | [`netns`], [`topology`], [`routed`], [`behind`] | named network namespaces; the networks the tests run on (SW, WIRE, RT) |
 //! | [`host`], [`sockets`] | what stands in a namespace: nft tables, rules, routes; TCP sockets |
 //! | [`conf`], [`daemon`], [`metrics`] | a configuration as text; lbd and lbctl as processes; what `/metrics` says |
+//! | [`engine`] | which engine lbd runs in tests that do not say |
 //! | [`real_server`] | `whoami`: says who it is and whom it sees |
 //! | [`ingress`] | nginx and HAProxy as ingress controllers between lbd and `whoami` |
 //! | [`kubernetes`] | nodes with pods, kube-proxy's rules and its health servers |
@@ -30,6 +31,7 @@ pub mod crowd;
 pub mod daemon;
 pub mod dial;
 pub mod doctor;
+pub mod engine;
 pub mod fnv;
 pub mod frames;
 pub mod front;

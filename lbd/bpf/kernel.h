@@ -30,6 +30,7 @@ enum bpf_map_type {
 	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+	BPF_MAP_TYPE_XSKMAP = 17,
 };
 
 #define BPF_F_MMAPABLE (1U << 10)
@@ -38,6 +39,7 @@ enum bpf_map_type {
 
 static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
 static long (*bpf_redirect)(u32 ifindex, u64 flags) = (void *)23;
+static long (*bpf_redirect_map)(void *map, u32 key, u64 flags) = (void *)51;
 
 /* Maps are described by BTF: a member's type carries its value. */
 #define SEC(name) __attribute__((section(name), used))

@@ -13,7 +13,7 @@ use lbcore::net::{FrameMeta, HashKey, MacAddr};
 use lbcore::trace::{Quota, Wanted, suppose};
 use lbd::dataplane::Packets;
 use lbd::io::FrameHandler;
-use lbd::live::{Live, MAX_TAPS, Sighting, Tap, WorkerShared};
+use lbd::live::{Live, MAX_TAPS, Sighting, Source, Tap, WorkerShared};
 use rig::frame;
 use std::ops::Range;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ fn live() -> Arc<Live> {
     let words = FlowTable::words_for(65_536);
     let memory: Vec<AtomicU64> = (0..words).map(|_| AtomicU64::new(0)).collect();
     let flows = FlowTable::create(memory.leak(), &key).unwrap();
-    let worker = Arc::new(WorkerShared::new("eth0", 0, 0));
+    let worker = Arc::new(WorkerShared::new("eth0", 0, 0, Source::RawSocket));
     let live = Live::new(key.clone(), flows, vec![worker], 0);
     let supposed = suppose(config::parse(CONFIG).unwrap(), key, &[]).unwrap();
     live.publish(supposed.table(MacAddr(2, 0, 0, 0, 0, 1)).unwrap());

@@ -98,6 +98,8 @@ pub struct Network {
     pub link_holddown: Duration,
     /// Receive ring of one `af_packet` worker on one interface, in MiB.
     pub ring_mib: usize,
+    /// How long an `af_xdp` worker polls the card at a time; zero: it sleeps until a frame comes.
+    pub busy_poll: Duration,
 }
 
 /// `network.engine`.
@@ -108,6 +110,8 @@ pub enum EngineChoice {
     Auto,
     /// Raw sockets with a memory-mapped receive ring.
     AfPacket,
+    /// AF_XDP sockets have plain TCP and UDP for services; raw sockets have the rest.
+    AfXdp,
     /// An XDP program forwards known flows; raw sockets have the rest.
     Xdp,
 }

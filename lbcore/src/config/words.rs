@@ -110,9 +110,10 @@ pub(super) const ENGINE: Words<EngineChoice> = Words {
     known: &[
         ("auto", EngineChoice::Auto),
         ("af_packet", EngineChoice::AfPacket),
+        ("af_xdp", EngineChoice::AfXdp),
         ("xdp", EngineChoice::Xdp),
     ],
-    later: &["af_xdp"],
+    later: &[],
 };
 
 pub(super) const XDP_MODE: Words<XdpMode> = Words {

@@ -87,6 +87,7 @@ pub(super) fn network(section: &Network) -> Keys {
         hash_key_file,
         link_holddown,
         ring_mib,
+        busy_poll,
     } = section;
     let key_file = hash_key_file
         .as_ref()
@@ -100,6 +101,7 @@ pub(super) fn network(section: &Network) -> Keys {
         ("hash_key_file", or(key_file, "in state_dir")),
         ("link_holddown", time(*link_holddown)),
         ("ring_mib", ring_mib.to_string()),
+        ("busy_poll", time(*busy_poll)),
     ]
 }
 

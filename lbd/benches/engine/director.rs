@@ -11,7 +11,7 @@ use lbcore::service::{
 };
 use lbd::dataplane::Packets;
 use lbd::io::{Disposition, FrameHandler};
-use lbd::live::{Live, WorkerShared};
+use lbd::live::{Live, Source, WorkerShared};
 use lbd::sys::clock;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ impl Director {
         let key = HashKey::new([7; 16]);
         let words = (0..FlowTable::words_for(FLOWS)).map(|_| AtomicU64::new(0));
         let flows = FlowTable::create(words.collect::<Vec<_>>().leak(), &key).expect("flow table");
-        let worker = Arc::new(WorkerShared::new("lb", 0, 0));
+        let worker = Arc::new(WorkerShared::new("lb", 0, 0, Source::RawSocket));
         let live = Arc::new(Live::new(key.clone(), flows, vec![worker.clone()], 0));
         live.publish(table(&key, ifindex, macs));
         Director {

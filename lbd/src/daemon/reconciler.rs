@@ -472,7 +472,13 @@ impl Reconciler {
 
         let vips = plans::vips(&self.world, &table);
         self.let_fast_path_follow(&table);
+        for program in &mut self.engines.to_sockets {
+            program.withdraw(&table);
+        }
         self.live.publish(table);
+        for program in &mut self.engines.to_sockets {
+            program.offer(&self.live.table(), &self.world.links);
+        }
         // After the snapshot: a client that is accepted finds its service.
         send_if_new(&self.out.proxy, plans::proxy(&self.world));
         if !self.starting {

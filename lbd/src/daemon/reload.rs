@@ -156,7 +156,7 @@ pub fn keep_until_restart(running: &Config, new: &mut Config) -> Vec<String> {
     keep! {
         lbd.run_dir lbd.state_dir lbd.watch lbd.log lbd.log_format
         network.interfaces network.engine network.xdp_mode network.workers network.flow_entries
-        network.hash_key_file network.ring_mib
+        network.hash_key_file network.ring_mib network.busy_poll
     }
     kept
 }

@@ -22,7 +22,7 @@ use crate::guard;
 use crate::intercept;
 use crate::kernel;
 use crate::link;
-use crate::live::{Live, WorkerShared};
+use crate::live::{Live, Source, WorkerShared};
 use crate::probe::Board;
 use crate::proxy::Proxy;
 use crate::sys::{affinity, capability, clock};
@@ -155,7 +155,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     let links = link::snapshot()
         .await
         .map_err(system("reading this host's interfaces"))?;
-    let engines = xdp::choose(&xdp::Ground {
+    let xdp::Choice { engines, queues } = xdp::choose(&xdp::Ground {
         network: &config.network,
         bpf_dir: &config.lbd.bpf_dir,
         services: &config.services,
@@ -188,7 +188,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
         warn!(trouble, "in maintenance, since when cannot be read");
     }
 
-    let workers = plan_workers(&config.network);
+    let workers = plan_workers(&config.network, &queues);
     let mut live = Live::new(key.clone(), flows, workers, proxy_workers(&config.network));
     live.fast_path = shared.map(|_| lbcore::director::Counters::default());
     let live = Arc::new(live);
@@ -255,7 +255,8 @@ pub async fn run(options: Options) -> Result<(), StartError> {
             reload.clone(),
         )));
     }
-    let pool = Pool::start(&live, config.network.ring_mib, |me, number| {
+    let on_queues = queues.into_iter().map(|queues| queues.engine).collect();
+    let pool = Pool::start(&live, config.network.ring_mib, on_queues, |me, number| {
         Packets::new(live.clone(), me.clone(), number)
     })
     .map_err(system("starting workers"))?;
@@ -334,12 +335,22 @@ fn proxy_workers(network: &Network) -> usize {
     }
 }
 
-/// Every worker of every interface.
-fn plan_workers(network: &Network) -> Vec<Arc<WorkerShared>> {
+/// Every worker of every interface: on raw sockets, and on `queues`, in their order. Beside queues
+/// one raw socket is enough.
+fn plan_workers(network: &Network, queues: &[xdp::Queues]) -> Vec<Arc<WorkerShared>> {
     let mut workers = Vec::new();
     for (slot, interface) in network.interfaces.iter().enumerate() {
-        let count = workers_for(interface, network.workers);
-        workers.extend((0..count).map(|i| Arc::new(WorkerShared::new(interface, slot, i))));
+        let count = match queues.iter().any(|queues| queues.slot == slot) {
+            true => 1,
+            false => workers_for(interface, network.workers),
+        };
+        let new = |i| WorkerShared::new(interface, slot, i, Source::RawSocket);
+        workers.extend((0..count).map(new).map(Arc::new));
+    }
+    for queues in queues {
+        let index = workers.iter().filter(|w| w.slot == queues.slot).count();
+        let new = WorkerShared::new(&queues.interface, queues.slot, index, Source::Queues);
+        workers.push(Arc::new(new));
     }
     workers
 }

@@ -8,7 +8,8 @@ use crate::control::MetricsView;
 use crate::control::metrics::{Connects, Datagrams, Transitions};
 use crate::live::datagrams::{DatagramDrop, Way, WayCounts};
 use crate::live::proxy::ConnectTimes;
-use crate::live::{FrameTotals, WorkerState};
+use crate::live::{FrameTotals, Source, WorkerState};
+use crate::xdp::{self, Engine};
 use lbcore::api::{
     DriftView, EngineView, FramesView, InterfaceView, LastReload, StatusView, Timestamp,
 };
@@ -21,6 +22,13 @@ use lbcore::vip::Hold;
 pub(super) use service::{said, state_reason};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
+
+/// Whether packets that a program passes up are worth a word beside those it does not.
+fn is_most(passed: u64, taken: u64) -> bool {
+    /// Fewer say nothing.
+    const MANY: u64 = 100;
+    passed > MANY && passed > taken
+}
 
 impl Reconciler {
     /// The whole picture.
@@ -88,49 +96,88 @@ impl Reconciler {
                 .collect();
             let waiting = workers.iter().find_map(|w| match w.state() {
                 WorkerState::Waiting(why) => Some(why),
-                WorkerState::Running => None,
+                WorkerState::Running | WorkerState::Ended(_) => None,
             });
-            let chosen = self.engines.chosen.iter();
-            let chosen = chosen.clone().find(|c| c.interface == interface);
-            let xdp = chosen.and_then(|chosen| chosen.xdp);
-            let reason = || chosen.map_or(String::new(), |chosen| chosen.reason.clone());
+            let ended = workers.iter().find_map(|w| match w.state() {
+                WorkerState::Ended(why) => Some(why),
+                WorkerState::Running | WorkerState::Waiting(_) => None,
+            });
+            let mut chosen = self.engines.chosen.iter();
+            let chosen = chosen.find(|c| c.interface == interface);
+            let engine = match &ended {
+                Some(_) => Engine::AfPacket,
+                None => chosen.map_or(Engine::AfPacket, |chosen| chosen.engine),
+            };
+            let reason = || chosen.map_or(String::new(), xdp::Chosen::reason);
             EngineView {
-                name: if xdp.is_some() { "xdp" } else { "af_packet" }.to_owned(),
+                name: engine.word().to_owned(),
                 interface: interface.to_owned(),
-                reason: waiting.unwrap_or_else(reason),
-                workers: workers.len(),
+                reason: waiting.or(ended).unwrap_or_else(reason),
+                workers: workers.iter().filter(|w| !w.has_ended()).count(),
             }
         };
         names.into_iter().map(of).collect()
     }
 
-    /// Where the XDP program forwards less than it declines for checksums that nobody has finished.
-    fn fast_path_warnings(&self) -> Vec<String> {
-        /// Fewer say nothing.
-        const MANY: u64 = 100;
-        let Some(fast_path) = &self.engines.fast_path else {
-            return Vec::new();
-        };
-        let of = |(slot, chosen): (usize, &crate::xdp::Chosen)| {
-            let unfinished = fast_path.unfinished(slot);
-            let fast = self.live.fast_path.as_ref();
-            let forwarded = fast.map_or(0, |counters| counters.interface(slot).sent.get());
-            (unfinished > MANY && unfinished > forwarded).then(|| {
+    /// Where a program forwards less than it declines for checksums that nobody has finished.
+    fn unfinished_warnings(&self) -> Vec<String> {
+        let of = |(slot, chosen): (usize, &xdp::Chosen)| {
+            let mut programs = self.engines.to_sockets.iter();
+            let program = programs.find(|program| program.slot() == slot);
+            let (unfinished, forwarded) = match program {
+                None => self.by_program(slot),
+                Some(program) => (program.passed().unfinished, self.by_queues(slot)),
+            };
+            is_most(unfinished, forwarded).then(|| {
                 format!(
-                    "xdp on {}: {unfinished} packets came with unfinished checksums and went by raw \
+                    "{} on {}: {unfinished} packets came with unfinished checksums and went by raw \
                      sockets: their sender is on this machine and leaves them to a network card that \
                      is not there (engine = \"af_packet\" does as well here; or, at the sender, \
                      ethtool -K INTERFACE tx off)",
+                    chosen.engine.word(),
                     chosen.interface
                 )
             })
         };
-        self.engines
-            .chosen
-            .iter()
-            .enumerate()
-            .filter_map(of)
-            .collect()
+        let chosen = self.engines.chosen.iter().enumerate();
+        chosen.filter_map(of).collect()
+    }
+
+    /// Where AF_XDP sockets get less than is too large for them.
+    fn too_large_warnings(&self) -> Vec<String> {
+        let of = |program: &xdp::ToSockets| {
+            let slot = program.slot();
+            let too_large = program.passed().too_large;
+            let interface = &self.engines.chosen.get(slot)?.interface;
+            is_most(too_large, self.by_queues(slot)).then(|| {
+                format!(
+                    "af_xdp on {interface}: {too_large} packets were too large for its sockets and \
+                     went by raw sockets: receive offloads put them together, or the MTU is above \
+                     3,822 (ethtool -K {interface} gro off leaves them as they came; or engine = \
+                     \"af_packet\")"
+                )
+            })
+        };
+        self.engines.to_sockets.iter().filter_map(of).collect()
+    }
+
+    /// Packets that the program of engine xdp left to raw sockets on the interface with this place because
+    /// nobody had finished their checksums, and those it forwarded.
+    fn by_program(&self, slot: usize) -> (u64, u64) {
+        let fast_path = self.engines.fast_path.as_ref();
+        let unfinished = fast_path.map_or(0, |fast_path| fast_path.unfinished(slot));
+        let counters = self.live.fast_path.as_ref();
+        let forwarded = counters.map_or(0, |counters| counters.interface(slot).sent.get());
+        (unfinished, forwarded)
+    }
+
+    /// Frames that came by AF_XDP sockets of the interface with this place.
+    fn by_queues(&self, slot: usize) -> u64 {
+        let workers = self.live.workers().iter();
+        let queues = workers.filter(|w| w.slot == slot && w.source == Source::Queues);
+        queues
+            .map(|w| w.counters.interface(slot).received.get())
+            .sum()
     }
 
     fn interface_views(&self) -> Vec<InterfaceView> {
@@ -225,11 +272,18 @@ impl Reconciler {
         warnings.extend(self.history.warnings.iter().cloned());
         warnings.extend(self.board.certificate_warnings());
         for worker in self.live.workers() {
-            if let WorkerState::Waiting(why) = worker.state() {
-                warnings.push(format!("not receiving on {}: {why}", worker.interface));
+            match worker.state() {
+                WorkerState::Running => {}
+                WorkerState::Waiting(why) => {
+                    warnings.push(format!("not receiving on {}: {why}", worker.interface));
+                }
+                WorkerState::Ended(why) => {
+                    warnings.push(format!("af_xdp on {}: {why}", worker.interface));
+                }
             }
         }
-        warnings.extend(self.fast_path_warnings());
+        warnings.extend(self.unfinished_warnings());
+        warnings.extend(self.too_large_warnings());
         for service in &table.services {
             match service.state {
                 ServiceState::Panic | ServiceState::Down => warnings.push(format!(

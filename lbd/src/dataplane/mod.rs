@@ -2,6 +2,7 @@
 
 mod handler;
 mod pool;
+mod queue_worker;
 mod worker;
 
 pub use handler::Packets;

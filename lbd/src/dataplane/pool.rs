@@ -1,8 +1,10 @@
 //! The worker threads: how many, on which cores, started and joined together.
 
+use super::queue_worker::QueueWorker;
 use super::worker::{Group, Worker};
 use crate::io::FrameHandler;
-use crate::live::{Live, WorkerShared};
+use crate::io::af_xdp::AfXdp;
+use crate::live::{Live, Source, WorkerShared};
 use crate::sys::packet_socket::PacketSocket;
 use crate::sys::{affinity, ethtool};
 use std::collections::HashMap;
@@ -34,42 +36,61 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Starts one thread for each of `live`'s workers, with a handler made for it. Where an
-    /// interface has several, each thread is bound to a core of its own, so that they do not meet
-    /// on one; a lone worker goes where the scheduler finds room.
+    /// Starts one thread for each of `live`'s workers, with a handler made for it; those on queues
+    /// get `engines`, in order. Where an interface has several of a kind, each thread is bound to a
+    /// core of its own, so that they do not meet on one; a lone worker goes where the scheduler
+    /// finds room.
     ///
     /// # Errors
     /// When a thread cannot be made; those made before are told to stop.
     pub fn start<H: FrameHandler + Send + 'static>(
         live: &Arc<Live>,
         ring_mib: usize,
+        engines: Vec<AfXdp>,
         mut handler: impl FnMut(&Arc<WorkerShared>, usize) -> H,
     ) -> io::Result<Pool> {
         let cores = affinity::allowed_cores().unwrap_or_default();
-        let mut members: HashMap<&str, usize> = HashMap::new();
+        let mut members: HashMap<(&str, Source), usize> = HashMap::new();
         for worker in live.workers() {
-            *members.entry(&worker.interface).or_default() += 1;
+            *members
+                .entry((&worker.interface, worker.source))
+                .or_default() += 1;
         }
-        let groups: HashMap<&str, Arc<Group>> = members
-            .iter()
-            .filter(|(_, members)| **members > 1)
-            .map(|(interface, _)| (*interface, Arc::new(Group::default())))
-            .collect();
+        let mut engines = engines.into_iter();
+        let mut groups: HashMap<&str, Arc<Group>> = HashMap::new();
 
         let mut pool = Pool {
             threads: Vec::new(),
         };
         for (number, me) in live.workers().iter().enumerate() {
-            let group = groups.get(me.interface.as_str()).cloned();
-            let core = group
-                .as_ref()
-                .and_then(|_| cores.get(number % cores.len().max(1)).copied());
-            let worker = Worker {
-                live: live.clone(),
-                me: me.clone(),
-                group,
-                ring_mib,
-                handler: handler(me, number),
+            let alone = members.get(&(me.interface.as_str(), me.source)) == Some(&1);
+            let core = cores.get(number % cores.len().max(1)).copied();
+            let core = core.filter(|_| !alone);
+            let handler = handler(me, number);
+            let work: Box<dyn FnOnce() + Send> = match me.source {
+                Source::RawSocket => {
+                    let group = (!alone).then(|| groups.entry(&me.interface).or_default().clone());
+                    let worker = Worker {
+                        live: live.clone(),
+                        me: me.clone(),
+                        group,
+                        ring_mib,
+                        handler,
+                    };
+                    Box::new(|| worker.run())
+                }
+                Source::Queues => {
+                    let Some(engine) = engines.next() else {
+                        continue;
+                    };
+                    let worker = QueueWorker {
+                        live: live.clone(),
+                        me: me.clone(),
+                        engine,
+                        handler,
+                    };
+                    Box::new(|| worker.run())
+                }
             };
             let thread = thread::Builder::new()
                 .name(format!("lbd-w{number}"))
@@ -79,7 +100,7 @@ impl Pool {
                     {
                         tracing::warn!("worker {number} is not bound to core {core}: {error}");
                     }
-                    worker.run();
+                    work();
                 });
             match thread {
                 Ok(thread) => pool.threads.push(thread),

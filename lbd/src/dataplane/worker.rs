@@ -15,11 +15,11 @@ use std::time::Duration;
 
 /// How long a turn waits for a frame, and how often a worker without an engine looks again: the
 /// time a stop or a new link may take to be noticed.
-const WAIT: Duration = Duration::from_millis(100);
+pub(super) const WAIT: Duration = Duration::from_millis(100);
 
 /// The worker's own look at links, filter and ring drops, in milliseconds: often enough for people,
 /// too rare to cost anything under load.
-const LOOK_MS: u64 = 50;
+pub(super) const LOOK_MS: u64 = 50;
 
 /// The fanout group of one interface's workers: its id, and the ifindex it belongs to.
 pub(super) type Group = Mutex<Option<(u32, u16)>>;
@@ -49,17 +49,11 @@ impl<H: FrameHandler> Worker<H> {
             match self.open() {
                 Ok(opened) => self.forward(opened),
                 Err(why) => {
-                    self.wait_because(why);
+                    wait_because(&self.me, why);
                     self.me.beat(clock::now());
                     thread::park_timeout(WAIT);
                 }
             }
-        }
-    }
-
-    fn wait_because(&self, why: String) {
-        if self.me.set_state(WorkerState::Waiting(why.clone())) {
-            tracing::warn!("{}: not forwarding: {why}", self.me.interface);
         }
     }
 
@@ -95,7 +89,7 @@ impl<H: FrameHandler> Worker<H> {
         };
         let engine = engine.map_err(|error| error.to_string())?;
         self.me.set_filter_version(filter.version);
-        self.run_on(&link);
+        tell_running(&self.me, &link);
         Ok(Opened {
             engine,
             link,
@@ -104,24 +98,19 @@ impl<H: FrameHandler> Worker<H> {
         })
     }
 
-    fn run_on(&self, link: &Link) {
-        if self.me.set_state(WorkerState::Running) {
-            let (name, index) = (&self.me.interface, self.me.index);
-            let (ifindex, mtu) = (link.ifindex, link.mtu);
-            tracing::info!("{name}: worker {index} forwards (ifindex {ifindex}, mtu {mtu})");
-        }
-    }
-
     /// Turns the engine until it must be opened anew or the worker shall stop.
     fn forward(&mut self, mut opened: Opened) {
         while !self.live.stopping() {
             match opened.engine.turn(WAIT, &mut self.handler) {
                 Ok(()) => {}
                 Err(IoFault::Down) => {
-                    self.wait_because(OpenError::Down(opened.link.name.clone()).to_string());
+                    wait_because(
+                        &self.me,
+                        OpenError::Down(opened.link.name.clone()).to_string(),
+                    );
                 }
                 Err(fault @ (IoFault::Gone | IoFault::Os(_))) => {
-                    self.wait_because(fault.to_string());
+                    wait_because(&self.me, fault.to_string());
                     // A fault that stays must not become a busy loop.
                     thread::park_timeout(WAIT);
                     break;
@@ -142,9 +131,10 @@ impl<H: FrameHandler> Worker<H> {
     fn look(&self, opened: &mut Opened) -> ControlFlow<()> {
         self.me.add_ring_drops(opened.engine.ring_drops());
         if let Err(error) = self.follow_filter(opened) {
-            self.wait_because(format!(
-                "the receive filter cannot follow the VIPs: {error}"
-            ));
+            wait_because(
+                &self.me,
+                format!("the receive filter cannot follow the VIPs: {error}"),
+            );
             return ControlFlow::Break(());
         }
         let Some(link) = self.live.link(&opened.link.name) else {
@@ -155,9 +145,9 @@ impl<H: FrameHandler> Worker<H> {
         }
         // The engine tells once that the link went down; the link's own state says how it is.
         if !link.up {
-            self.wait_because(OpenError::Down(link.name).to_string());
+            wait_because(&self.me, OpenError::Down(link.name).to_string());
         } else if !self.me.is_open() {
-            self.run_on(&link);
+            tell_running(&self.me, &link);
         }
         ControlFlow::Continue(())
     }
@@ -170,5 +160,21 @@ impl<H: FrameHandler> Worker<H> {
             self.me.set_filter_version(filter.version);
         }
         Ok(())
+    }
+}
+
+/// Says that a worker forwards, once.
+pub(super) fn tell_running(me: &WorkerShared, link: &Link) {
+    if me.set_state(WorkerState::Running) {
+        let (name, index) = (&me.interface, me.index);
+        let (ifindex, mtu) = (link.ifindex, link.mtu);
+        tracing::info!("{name}: worker {index} forwards (ifindex {ifindex}, mtu {mtu})");
+    }
+}
+
+/// Says why a worker does not forward, once.
+pub(super) fn wait_because(me: &WorkerShared, why: String) {
+    if me.set_state(WorkerState::Waiting(why.clone())) {
+        tracing::warn!("{}: not forwarding: {why}", me.interface);
     }
 }

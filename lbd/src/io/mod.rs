@@ -5,6 +5,7 @@
 //! frame sent of which only a part was received, a frame of our own read back and sent again.
 
 pub mod af_packet;
+pub mod af_xdp;
 pub mod memory;
 #[cfg(test)]
 pub(crate) mod testlink;
@@ -74,4 +75,12 @@ pub enum IoFault {
     /// What the kernel says besides.
     #[error("receiving failed: {0}")]
     Os(#[from] io::Error),
+}
+
+/// The drop reason of a frame that a packet socket did not take.
+fn send_failure(error: &io::Error) -> DropReason {
+    match error.raw_os_error() {
+        Some(libc::EMSGSIZE) => DropReason::TooBig,
+        _ => DropReason::SendFailed,
+    }
 }

@@ -11,7 +11,7 @@ pub use datagrams::{DatagramDrop, Way};
 pub use event::Event;
 pub use proxy::{Outcome, ProxyShared, ProxyTally};
 pub use tap::{MAX_TAPS, Sighting, Tap, Taps};
-pub use worker::{WorkerShared, WorkerState};
+pub use worker::{Source, WorkerShared, WorkerState};
 
 use arc_swap::ArcSwap;
 use event::Link;

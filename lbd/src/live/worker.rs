@@ -14,6 +14,8 @@ pub struct WorkerShared {
     pub slot: usize,
     /// Which of the interface's workers.
     pub index: usize,
+    /// What it receives from.
+    pub source: Source,
     /// Its counters.
     pub counters: Counters,
     beat: AtomicU64,
@@ -23,6 +25,15 @@ pub struct WorkerShared {
     state: Mutex<WorkerState>,
 }
 
+/// What a worker receives from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// A raw socket, of which it opens a new one whenever the interface is made anew.
+    RawSocket,
+    /// AF_XDP sockets that were opened at the start, beside the interface's raw socket.
+    Queues,
+}
+
 /// What a worker is doing, in words for `status`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WorkerState {
@@ -30,15 +41,18 @@ pub enum WorkerState {
     Waiting(String),
     /// Forwarding.
     Running,
+    /// Its queues are gone for good, and others do its work: why.
+    Ended(String),
 }
 
 impl WorkerShared {
     /// A worker that has not begun.
-    pub fn new(interface: &str, slot: usize, index: usize) -> Self {
+    pub fn new(interface: &str, slot: usize, index: usize, source: Source) -> Self {
         WorkerShared {
             interface: interface.to_owned(),
             slot,
             index,
+            source,
             counters: Counters::default(),
             beat: AtomicU64::new(0),
             open: AtomicBool::new(false),
@@ -81,6 +95,11 @@ impl WorkerShared {
     /// Whether it has an engine open.
     pub fn is_open(&self) -> bool {
         self.open.load(Relaxed)
+    }
+
+    /// Whether it does nothing any more.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.state(), WorkerState::Ended(_))
     }
 
     /// The filter its engine has attached.

@@ -97,11 +97,21 @@ pub fn driver(socket: &impl AsRawFd, interface: &str) -> io::Result<String> {
 /// # Errors
 /// EOPNOTSUPP where the driver does not tell, ENODEV.
 pub fn receive_queues(socket: &impl AsRawFd, interface: &str) -> io::Result<usize> {
+    let [.., receive, _, _, combined] = channels(socket, interface)?;
+    Ok((receive.saturating_add(combined)) as usize)
+}
+
+/// Send queues of `interface` in use; as [`receive_queues`] otherwise.
+pub fn send_queues(socket: &impl AsRawFd, interface: &str) -> io::Result<usize> {
+    let [.., send, _, combined] = channels(socket, interface)?;
+    Ok((send.saturating_add(combined)) as usize)
+}
+
+fn channels(socket: &impl AsRawFd, interface: &str) -> io::Result<Channels> {
     let mut channels: Channels = [ETHTOOL_GCHANNELS, 0, 0, 0, 0, 0, 0, 0, 0];
     // SAFETY: GCHANNELS reads and writes one ethtool_channels.
     unsafe { call(socket, interface, (&raw mut channels).cast()) }?;
-    let [.., receive, _, _, combined] = channels;
-    Ok((receive.saturating_add(combined)) as usize)
+    Ok(channels)
 }
 
 fn flags(socket: &impl AsRawFd, interface: &str, command: u32, data: u32) -> io::Result<u32> {

@@ -19,8 +19,12 @@ pub mod program;
 pub mod rlimit;
 pub mod shared_file;
 pub mod transparent;
+mod umem;
+pub mod xsk;
+mod xsk_ring;
 
 use std::io;
+use std::ptr::NonNull;
 
 /// The result of a libc call that returns -1 and sets errno on failure.
 pub(crate) fn check(result: libc::c_int) -> io::Result<libc::c_int> {
@@ -29,4 +33,12 @@ pub(crate) fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     } else {
         Ok(result)
     }
+}
+
+/// The result of mmap(2).
+fn check_mapping(address: *mut libc::c_void) -> io::Result<NonNull<u8>> {
+    if address == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    NonNull::new(address.cast()).ok_or_else(|| io::Error::from_raw_os_error(libc::EFAULT))
 }

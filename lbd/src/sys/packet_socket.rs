@@ -181,22 +181,8 @@ impl PacketSocket {
         set(self, level, name, value)
     }
 
-    /// Only for options that are plain integers, alone or in a struct: zero is valid for them.
     fn get<T: Copy>(&self, level: libc::c_int, name: libc::c_int) -> io::Result<T> {
-        // SAFETY: `T` is made of integers (see above).
-        let mut value: T = unsafe { mem::zeroed() };
-        let mut len = size_of_socklen(&value);
-        // SAFETY: `value` is valid for writes of `len` bytes.
-        check(unsafe {
-            libc::getsockopt(
-                self.as_raw_fd(),
-                level,
-                name,
-                (&raw mut value).cast(),
-                &mut len,
-            )
-        })?;
-        Ok(value)
+        get(self, level, name)
     }
 }
 
@@ -221,7 +207,29 @@ pub fn attach_filter(socket: &impl AsRawFd, program: &[libc::sock_filter]) -> io
     set(socket, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
 }
 
-fn set<T>(
+/// Only for options that are plain integers, alone or in a struct: zero is valid for them.
+pub(super) fn get<T: Copy>(
+    socket: &impl AsRawFd,
+    level: libc::c_int,
+    name: libc::c_int,
+) -> io::Result<T> {
+    // SAFETY: `T` is made of integers (see above).
+    let mut value: T = unsafe { mem::zeroed() };
+    let mut len = size_of_socklen(&value);
+    // SAFETY: `value` is valid for writes of `len` bytes.
+    check(unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            (&raw mut value).cast(),
+            &mut len,
+        )
+    })?;
+    Ok(value)
+}
+
+pub(super) fn set<T>(
     socket: &impl AsRawFd,
     level: libc::c_int,
     name: libc::c_int,

@@ -1,5 +1,6 @@
 //! In an lbd that was built without the feature `xdp` there is no program.
 
+use super::Passed;
 use crate::live::event::Link;
 use lbcore::director::Counters;
 use lbcore::flow::FlowTable;
@@ -35,6 +36,32 @@ impl FastPath {
 
     /// Never called.
     pub fn unfinished(&self, _: usize) -> u64 {
+        match *self {}
+    }
+}
+
+/// Nobody has one.
+#[derive(Debug)]
+pub enum ToSockets {}
+
+impl ToSockets {
+    /// Never called.
+    pub fn withdraw(&mut self, _: &ServiceTable) {
+        match *self {}
+    }
+
+    /// Never called.
+    pub fn offer(&mut self, _: &ServiceTable, _: &[Link]) {
+        match *self {}
+    }
+
+    /// Never called.
+    pub fn passed(&self) -> Passed {
+        match *self {}
+    }
+
+    /// Never called.
+    pub fn slot(&self) -> usize {
         match *self {}
     }
 }

@@ -1,35 +1,112 @@
 //! Which engine moves frames on each interface, and why no better one. Chosen once, at the start.
 
-use super::{FastPath, Mode};
+#[cfg(feature = "xdp")]
+use super::Mode;
+#[cfg(feature = "xdp")]
+use super::sockets::{self, Opened};
+use super::{FastPath, ToSockets};
+use crate::io::af_xdp::AfXdp;
 use crate::live::event::Link;
-use lbcore::config::{EngineChoice, Network, Service, XdpMode};
+#[cfg(feature = "xdp")]
+use lbcore::config::XdpMode;
+use lbcore::config::{EngineChoice, Network, Service};
 use lbcore::net::HashKey;
 use std::path::Path;
+
+/// What moves the frames of an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// Raw sockets have every frame.
+    AfPacket,
+    /// AF_XDP sockets have plain TCP and UDP for services, raw sockets the rest.
+    AfXdp,
+    /// An XDP program forwards what is plain, raw sockets have the rest.
+    Xdp,
+}
+
+impl Engine {
+    /// As in the configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            Engine::AfPacket => "af_packet",
+            Engine::AfXdp => "af_xdp",
+            Engine::Xdp => "xdp",
+        }
+    }
+}
 
 /// The engine of one interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chosen {
     /// The interface.
     pub interface: String,
-    /// Where the XDP program runs; `None`: nowhere, raw sockets have every frame.
-    pub xdp: Option<Mode>,
+    /// Its engine.
+    pub engine: Engine,
+    /// What the engine does here.
+    pub how: String,
+    /// Why no better one, each with its name.
+    pub why_not: Vec<String>,
+}
+
+impl Chosen {
     /// Why this engine, and why no better one.
-    pub reason: String,
+    pub fn reason(&self) -> String {
+        let mut parts = vec![self.how.as_str()];
+        parts.extend(self.why_not.iter().map(String::as_str));
+        parts.join("; ")
+    }
+}
+
+/// One worker's engine on AF_XDP sockets.
+#[derive(Debug)]
+pub struct Queues {
+    /// The interface.
+    pub interface: String,
+    /// Its place in `network.interfaces`.
+    pub slot: usize,
+    /// The engine.
+    pub engine: AfXdp,
 }
 
 /// What was chosen.
 #[derive(Debug)]
 pub struct Engines {
-    /// The program, where any interface has it.
+    /// The program of engine `xdp`, where any interface has it.
     pub fast_path: Option<FastPath>,
+    /// The programs of engine `af_xdp`, one for each interface that has it.
+    pub to_sockets: Vec<ToSockets>,
     /// In the order of `network.interfaces`.
     pub chosen: Vec<Chosen>,
 }
 
+/// What was chosen and opened.
+#[derive(Debug)]
+pub struct Choice {
+    /// For the one who follows snapshots.
+    pub engines: Engines,
+    /// Sockets of engine `af_xdp`, one entry a worker.
+    pub queues: Vec<Queues>,
+}
+
+impl From<Engines> for Choice {
+    fn from(engines: Engines) -> Choice {
+        let queues = Vec::new();
+        Choice { engines, queues }
+    }
+}
+
 /// The engine that the configuration asks for cannot work here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("engine = \"xdp\" cannot work here: {0}; engine = \"auto\" takes the best that does")]
-pub struct Refusal(String);
+#[error(
+    "engine = \"{}\" cannot work here: {why}; engine = \"auto\" takes the best that does",
+    engine.word()
+)]
+pub struct Refusal {
+    /// The engine.
+    pub engine: Engine,
+    /// Why not.
+    pub why: String,
+}
 
 /// What the choice depends on.
 #[derive(Clone, Copy, Debug)]
@@ -46,40 +123,121 @@ pub struct Ground<'a> {
     pub links: &'a [Link],
 }
 
-/// Chooses, and attaches the program where it is chosen; it declines everything until it is told a
-/// snapshot.
+/// Chooses, and attaches programs where they are chosen; they leave everything to raw sockets until they
+/// are told a snapshot.
 ///
 /// # Errors
-/// `engine = "xdp"` is asked for and cannot work on an interface that is there.
-pub fn choose(ground: &Ground<'_>) -> Result<Engines, Refusal> {
+/// An engine is asked for and cannot work on an interface that is there.
+pub fn choose(ground: &Ground<'_>) -> Result<Choice, Refusal> {
+    let refused = |engine| move |why| Refusal { engine, why };
     match ground.network.engine {
-        EngineChoice::AfPacket => Ok(raw_sockets(ground, |_| {
-            "raw sockets with a receive ring: asked for".to_owned()
-        })),
-        EngineChoice::Xdp => on_interfaces(ground).map_err(Refusal),
-        EngineChoice::Auto => Ok(on_interfaces(ground).unwrap_or_else(|why| {
-            raw_sockets(ground, |_| {
-                format!("raw sockets with a receive ring; no xdp: {why}")
-            })
-        })),
+        EngineChoice::AfPacket => Ok(raw_sockets(ground, "asked for").into()),
+        EngineChoice::Xdp => on_interfaces(ground)
+            .map(Choice::from)
+            .map_err(refused(Engine::Xdp)),
+        EngineChoice::AfXdp => {
+            let mut choice = raw_sockets(ground, ABSENT).into();
+            on_queues(ground, &mut choice).map_err(refused(Engine::AfXdp))?;
+            Ok(choice)
+        }
+        EngineChoice::Auto => {
+            let engines = on_interfaces(ground)
+                .unwrap_or_else(|why| raw_sockets(ground, &format!("no xdp: {why}")));
+            let mut choice = engines.into();
+            better_by_queues(ground, &mut choice);
+            Ok(choice)
+        }
     }
 }
 
-fn raw_sockets(ground: &Ground<'_>, reason: impl Fn(&str) -> String) -> Engines {
-    let of = |interface: &String| Chosen {
-        reason: reason(interface),
-        interface: interface.clone(),
-        xdp: None,
-    };
+/// Why an interface that is not there yet has raw sockets.
+const ABSENT: &str = "the interface was not there at the start, and XDP attaches at the start only";
+
+fn raw_sockets(ground: &Ground<'_>, why: &str) -> Engines {
+    let of = |interface: &String| raw_socket(interface, why.to_owned());
     Engines {
         fast_path: None,
+        to_sockets: Vec::new(),
         chosen: ground.network.interfaces.iter().map(of).collect(),
+    }
+}
+
+fn raw_socket(interface: &str, why: String) -> Chosen {
+    Chosen {
+        interface: interface.to_owned(),
+        engine: Engine::AfPacket,
+        how: "raw sockets with a receive ring".to_owned(),
+        why_not: vec![why],
     }
 }
 
 #[cfg(not(feature = "xdp"))]
 fn on_interfaces(_: &Ground<'_>) -> Result<Engines, String> {
     Err("this lbd was built without it (feature xdp)".to_owned())
+}
+
+#[cfg(not(feature = "xdp"))]
+fn on_queues(_: &Ground<'_>, _: &mut Choice) -> Result<(), String> {
+    Err("this lbd was built without it (feature xdp)".to_owned())
+}
+
+#[cfg(not(feature = "xdp"))]
+fn better_by_queues(_: &Ground<'_>, _: &mut Choice) {}
+
+/// AF_XDP sockets on every interface that is there.
+///
+/// # Errors
+/// The first interface where that cannot be.
+#[cfg(feature = "xdp")]
+fn on_queues(ground: &Ground<'_>, choice: &mut Choice) -> Result<(), String> {
+    if choice.engines.chosen.is_empty() {
+        return Err("no interface is configured".to_owned());
+    }
+    for slot in 0..choice.engines.chosen.len() {
+        let name = choice.engines.chosen[slot].interface.clone();
+        match plan(&name, ground) {
+            Plan::Absent => {}
+            Plan::Refused(why) => return Err(why),
+            Plan::Try { link, modes } => {
+                let opened = sockets::open(ground, slot, link, &modes);
+                let opened = opened.map_err(|why| format!("{name}: {why}"))?;
+                choice.engines.chosen[slot].why_not.clear();
+                choice.take(slot, opened);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// AF_XDP sockets where the driver has them, on interfaces without a better engine; elsewhere it is said
+/// why not.
+#[cfg(feature = "xdp")]
+fn better_by_queues(ground: &Ground<'_>, choice: &mut Choice) {
+    for slot in 0..choice.engines.chosen.len() {
+        let chosen = &mut choice.engines.chosen[slot];
+        if chosen.engine != Engine::AfPacket {
+            continue;
+        }
+        // What keeps any program out of the driver has been said.
+        let Plan::Try { link, modes } = plan(&chosen.interface, ground) else {
+            continue;
+        };
+        match sockets::open(ground, slot, link, &modes) {
+            Ok(opened) => choice.take(slot, opened),
+            Err(why) => chosen.why_not.push(format!("no af_xdp: {why}")),
+        }
+    }
+}
+
+#[cfg(feature = "xdp")]
+impl Choice {
+    fn take(&mut self, slot: usize, opened: Opened) {
+        let chosen = &mut self.engines.chosen[slot];
+        chosen.engine = Engine::AfXdp;
+        chosen.how = opened.how;
+        self.engines.to_sockets.push(opened.to_sockets);
+        self.queues.extend(opened.workers);
+    }
 }
 
 #[cfg(feature = "xdp")]
@@ -107,49 +265,46 @@ fn on_interfaces(ground: &Ground<'_>) -> Result<Engines, String> {
     let mut fast_path = load(ground)?;
     let mut chosen = Vec::new();
     for (slot, (name, plan)) in ground.network.interfaces.iter().zip(plans).enumerate() {
-        let (xdp, reason) = match plan {
-            Plan::Refused(why) => (None, format!("raw sockets; no xdp: {why}")),
-            Plan::Absent => (
-                None,
-                "raw sockets: the interface was not there at the start, and XDP attaches at the start only"
-                    .to_owned(),
-            ),
-            Plan::Try { ifindex, modes } => {
-                match attach(&mut fast_path, slot, name, ifindex, &modes) {
-                    Ok((mode, reason)) => (Some(mode), reason),
+        chosen.push(match plan {
+            Plan::Refused(why) => raw_socket(name, format!("no xdp: {why}")),
+            Plan::Absent => raw_socket(name, ABSENT.to_owned()),
+            Plan::Try { link, modes } => {
+                match attach(&mut fast_path, slot, name, link.ifindex, &modes) {
+                    Ok(how) => Chosen {
+                        interface: name.clone(),
+                        engine: Engine::Xdp,
+                        how,
+                        why_not: Vec::new(),
+                    },
                     Err(why) if asked => return Err(format!("{name}: {why}")),
-                    Err(why) => (None, format!("raw sockets; no xdp: {why}")),
+                    Err(why) => raw_socket(name, format!("no xdp: {why}")),
                 }
             }
-        };
-        chosen.push(Chosen {
-            interface: name.clone(),
-            xdp,
-            reason,
         });
     }
     fast_path.forget_other_links();
-    let any = chosen.iter().any(|chosen| chosen.xdp.is_some());
+    let any = chosen.iter().any(|chosen| chosen.engine == Engine::Xdp);
     Ok(Engines {
         fast_path: (any || asked).then_some(fast_path),
+        to_sockets: Vec::new(),
         chosen,
     })
 }
 
 /// What to try on one interface.
 #[cfg(feature = "xdp")]
-enum Plan {
+enum Plan<'a> {
     Absent,
     Refused(String),
-    Try { ifindex: u32, modes: Vec<Mode> },
+    Try { link: &'a Link, modes: Vec<Mode> },
 }
 
 #[cfg(feature = "xdp")]
-fn plan(name: &str, ground: &Ground<'_>) -> Plan {
+fn plan<'a>(name: &str, ground: &Ground<'a>) -> Plan<'a> {
     let Some(link) = ground.links.iter().find(|link| link.name == name) else {
         return Plan::Absent;
     };
-    let asked = ground.network.engine == EngineChoice::Xdp;
+    let asked = ground.network.engine != EngineChoice::Auto;
     let modes = match (ground.network.xdp_mode, suits_native(name)) {
         (XdpMode::Native, _) => vec![Mode::Native],
         (XdpMode::Generic, _) => vec![Mode::Generic],
@@ -159,10 +314,7 @@ fn plan(name: &str, ground: &Ground<'_>) -> Plan {
         // Generic XDP copies what the host gets, too: only where it is asked for.
         (XdpMode::Auto, Err(why)) => return Plan::Refused(format!("{name} {why}")),
     };
-    Plan::Try {
-        ifindex: link.ifindex,
-        modes,
-    }
+    Plan::Try { link, modes }
 }
 
 /// Whether the program belongs into the driver of this interface.
@@ -174,7 +326,7 @@ fn suits_native(name: &str) -> Result<(), String> {
     match driver.as_deref() {
         Ok("veth") => Err(
             "is a veth: checksums arrive unfinished there, and its peer may swallow what XDP sends \
-             (engine = \"xdp\" runs behind the driver)"
+             (engine = \"xdp\" and \"af_xdp\" run behind the driver)"
                 .to_owned(),
         ),
         Ok(_) => Ok(()),
@@ -227,7 +379,7 @@ fn attach(
     name: &str,
     ifindex: u32,
     modes: &[Mode],
-) -> Result<(Mode, String), String> {
+) -> Result<String, String> {
     let mut refused = Vec::new();
     for &mode in modes {
         let ready = match mode {
@@ -246,7 +398,7 @@ fn attach(
                 if !refused.is_empty() {
                     reason = format!("{reason}; {}", refused.join("; "));
                 }
-                return Ok((mode, reason));
+                return Ok(reason);
             }
             Err(why) => refused.push(format!("not {}: {why}", mode.word())),
         }
@@ -255,7 +407,7 @@ fn attach(
 }
 
 #[cfg(feature = "xdp")]
-fn keep_tags(name: &str) -> Result<(), String> {
+pub(super) fn keep_tags(name: &str) -> Result<(), String> {
     use crate::sys::ethtool;
     use crate::sys::packet_socket::PacketSocket;
     let kept = PacketSocket::new().and_then(|socket| {

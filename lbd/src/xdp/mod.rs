@@ -1,3 +1,5 @@
+//! XDP programs, and which engine runs on each interface.
+//!
 //! The engine `xdp`: a program in the receive path decides about packets that are plain, before the
 //! kernel makes socket buffers of them; everything else goes up to the raw sockets of engine `af_packet`
 //! and the director, as if the program were not there.
@@ -8,6 +10,9 @@
 //!
 //! The flow table and the links are pinned in `bpf_dir`: while lbd is gone, the program goes on with
 //! the last snapshot, and the next lbd finds its flows.
+//!
+//! The engine `af_xdp` has a program of its own, which hands frames of services to AF_XDP sockets. It
+//! decides nothing, and ends with the process.
 
 #[cfg(not(feature = "xdp"))]
 mod absent;
@@ -22,14 +27,20 @@ mod program;
 mod record;
 #[cfg(feature = "xdp")]
 mod rings;
+#[cfg(feature = "xdp")]
+mod sockets;
 #[cfg(all(test, feature = "xdp"))]
 mod tests;
+#[cfg(feature = "xdp")]
+mod to_sockets;
 
 #[cfg(not(feature = "xdp"))]
-pub use absent::FastPath;
-pub use choose::{Chosen, Engines, Ground, Refusal, choose};
+pub use absent::{FastPath, ToSockets};
+pub use choose::{Choice, Chosen, Engine, Engines, Ground, Queues, Refusal, choose};
 #[cfg(feature = "xdp")]
 pub use fast_path::{Expected, FastPath};
+#[cfg(feature = "xdp")]
+pub use to_sockets::ToSockets;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -51,6 +62,15 @@ impl Mode {
             Mode::Generic => "generic",
         }
     }
+}
+
+/// Packets of services that a program of engine `af_xdp` let go up the stack nevertheless.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Passed {
+    /// Nobody had finished their checksums.
+    pub unfinished: u64,
+    /// Larger than the MTU or than a socket has room for: offloads have put them together.
+    pub too_large: u64,
 }
 
 /// The flow table an earlier lbd has pinned in `bpf_dir`, if it has this many words.

@@ -189,12 +189,12 @@ fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp, String> {
     program.try_into().map_err(|error| chain(&error))
 }
 
-fn taken(ebpf: &mut Ebpf, name: &str) -> Result<Map, String> {
+pub(super) fn taken(ebpf: &mut Ebpf, name: &str) -> Result<Map, String> {
     ebpf.take_map(name)
         .ok_or_else(|| format!("the program has no map {name}"))
 }
 
-fn made<M: TryFrom<Map>>(ebpf: &mut Ebpf, name: &str) -> Result<M, String>
+pub(super) fn made<M: TryFrom<Map>>(ebpf: &mut Ebpf, name: &str) -> Result<M, String>
 where
     M::Error: std::error::Error,
 {
@@ -203,14 +203,14 @@ where
         .map_err(|error| format!("map {name}: {}", chain(&error)))
 }
 
-fn words(map: Map, words: usize) -> Result<&'static [AtomicU64], String> {
+pub(super) fn words(map: Map, words: usize) -> Result<&'static [AtomicU64], String> {
     let Map::Array(data) = map else {
         return Err("the memory to share is no array".to_owned());
     };
     bpf_memory::map(data.fd(), words).map_err(|error| format!("sharing memory: {error}"))
 }
 
-fn not_attached(error: &ProgramError) -> String {
+pub(super) fn not_attached(error: &ProgramError) -> String {
     match errno(error) {
         Some(libc::EBUSY | libc::EEXIST) => {
             "another XDP program is attached there (ip link shows it), and lbd does not replace what is \
@@ -238,7 +238,7 @@ fn errno(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
 }
 
 /// An error with what caused it.
-fn chain(error: &impl std::error::Error) -> String {
+pub(super) fn chain(error: &impl std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

@@ -3,6 +3,8 @@
 //!
 //! Needs root: BPF, and a bpffs of its own.
 
+mod to_sockets;
+
 use super::{Expected, FastPath};
 use crate::live::event::Link;
 use aya::programs::{TestRun, TestRunOptions};

@@ -85,8 +85,16 @@ pub(in crate::config) const NETWORK: Shape = Shape {
             OneOrMore(&Text),
             "interfaces VIP traffic arrives on",
         ),
-        key("engine", Words(&words::ENGINE), "auto or af_packet"),
-        key("xdp_mode", Words(&words::XDP_MODE), "auto"),
+        key(
+            "engine",
+            Words(&words::ENGINE),
+            "auto, xdp, af_xdp or af_packet",
+        ),
+        key(
+            "xdp_mode",
+            Words(&words::XDP_MODE),
+            "auto, native (in the driver) or generic (behind it)",
+        ),
         key(
             "workers",
             Integer(0, 1024),
@@ -107,6 +115,11 @@ pub(in crate::config) const NETWORK: Shape = Shape {
             "ring_mib",
             Integer(1, 1024),
             "receive ring of one af_packet worker, in MiB",
+        ),
+        key(
+            "busy_poll",
+            Duration,
+            "af_xdp workers poll the card, so long at a time; 0s = they sleep",
         ),
     ],
     later: &[],

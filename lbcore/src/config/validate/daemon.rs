@@ -21,6 +21,9 @@ const MAX_FLOW_ENTRIES: u32 = 1 << 27;
 /// The receive rings' memory is locked; more than this is a slip of the pen.
 const MAX_RING_MIB: u32 = 1024;
 
+/// The kernel polls this long without looking at anything else.
+const MAX_BUSY_POLL: Duration = Duration::from_millis(10);
+
 impl Default for Lbd {
     fn default() -> Self {
         Lbd {
@@ -51,6 +54,7 @@ impl Default for Network {
             hash_key_file: None,
             link_holddown: Duration::from_secs(5),
             ring_mib: 64,
+            busy_poll: Duration::ZERO,
         }
     }
 }
@@ -123,6 +127,11 @@ pub(super) fn network(section: Option<&Section<'_>>) -> Network {
             1,
             MAX_RING_MIB,
             d.ring_mib,
+        ),
+        busy_poll: s.get_or(
+            "busy_poll",
+            value::duration(Duration::ZERO, MAX_BUSY_POLL),
+            d.busy_poll,
         ),
     }
 }

@@ -27,7 +27,7 @@ impl Reconciler {
         let workers = self.live.workers();
         let mut waiting = workers.iter().filter_map(|worker| match worker.state() {
             WorkerState::Waiting(why) => Some(format!("{}: {why}", worker.interface)),
-            WorkerState::Running => None,
+            WorkerState::Running | WorkerState::Ended(_) => None,
         });
         let waiting = waiting.next();
         // One interface that is missing keeps nobody from being served by the others.

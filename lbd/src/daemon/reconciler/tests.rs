@@ -132,6 +132,7 @@ impl Rig {
             log: LogFilter::default(),
             engines: crate::xdp::Engines {
                 fast_path: None,
+                to_sockets: Vec::new(),
                 chosen: Vec::new(),
             },
             notifier: Notifier::new(),

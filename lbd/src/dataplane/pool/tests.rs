@@ -35,7 +35,7 @@ fn live(workers: usize) -> Arc<Live> {
         .collect::<Vec<_>>();
     let flows = FlowTable::create(words.leak(), &key).expect("flow table");
     let workers = (0..workers)
-        .map(|n| Arc::new(WorkerShared::new("lb", 0, n)))
+        .map(|n| Arc::new(WorkerShared::new("lb", 0, n, Source::RawSocket)))
         .collect();
     Arc::new(Live::new(key, flows, workers, 0))
 }
@@ -117,7 +117,7 @@ fn t58_workers_follow_links_and_filters_until_told_to_stop() {
         let frames = Arc::new(AtomicU64::new(0));
         let seen = |n| until("frames", || frames.load(Relaxed) == n);
         let (ours, count) = (live.clone(), frames.clone());
-        let pool = lb.run(move || Pool::start(&ours, 1, |_, _| Count(count.clone())));
+        let pool = lb.run(move || Pool::start(&ours, 1, Vec::new(), |_, _| Count(count.clone())));
         let pool = pool.expect("threads");
 
         until("no interface", || {

@@ -132,7 +132,7 @@ async fn interfaces(plan: &HostPlan, links: &[Link], report: &mut Report) {
         let states = of_this.iter().map(|worker| worker.state());
         let waiting = states.into_iter().find_map(|state| match state {
             WorkerState::Waiting(why) => Some(why),
-            WorkerState::Running => None,
+            WorkerState::Running | WorkerState::Ended(_) => None,
         });
         judge::interface(name, link, waiting.as_deref(), report);
         if link.is_none() {

@@ -13,7 +13,7 @@ mod virtio;
 
 pub use open::{Fanout, OpenError, Options};
 
-use super::{Disposition, FrameHandler, FrameIo, IoFault};
+use super::{Disposition, FrameHandler, FrameIo, IoFault, send_failure};
 use crate::sys::packet_ring::{Received, RxRing};
 use crate::sys::packet_send::{FrameSender, Outgoing};
 use crate::sys::packet_socket::PacketSocket;
@@ -209,8 +209,9 @@ impl AfPacket {
             }
         });
         let refused = &mut self.refused;
-        self.sender
-            .send(frames, |nth, error| refused.push((nth, reason(&error))));
+        self.sender.send(frames, |nth, error| {
+            refused.push((nth, send_failure(&error)))
+        });
 
         for &(nth, reason) in &self.refused {
             handler.lost(self.outbox[nth].ifindex, reason);
@@ -275,14 +276,6 @@ impl FrameIo for AfPacket {
         self.socket
             .statistics()
             .map_or(0, |statistics| u64::from(statistics.tp_drops))
-    }
-}
-
-/// The drop reason of a send error.
-fn reason(error: &io::Error) -> DropReason {
-    match error.raw_os_error() {
-        Some(libc::EMSGSIZE) => DropReason::TooBig,
-        _ => DropReason::SendFailed,
     }
 }
 
