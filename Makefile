@@ -70,6 +70,16 @@ integration: ## End-to-end tests on real traffic in network namespaces
 	rm -f $(FIGURES)
 	LBD_FIGURES=$(FIGURES) $(CARGO) test --package integration -- --test-threads=1
 
+# What no engine may do differently: forwarding, frames, the guard, drains, reloads, restarts, interfaces.
+ENGINE_TESTS = dr frames guard drain reload restart schedulers iface neigh
+
+.PHONY: integration-engines
+integration-engines: ## The tests that every engine must pass, on af_xdp and on xdp; as root
+	$(CARGO) build --quiet --bins --package lbd --package lbctl --package integration
+	for engine in af_xdp xdp; do \
+	    LBD_ENGINE=$$engine $(CARGO) test --package integration $(ENGINE_TESTS:%=--test %) -- --test-threads=1 || exit; \
+	done
+
 .PHONY: fuzz
 fuzz: ## Fuzz each target for FUZZ_SECONDS (300) with libFuzzer
 	@scripts/install-deps.sh g++
@@ -129,6 +139,7 @@ install: ## Install release builds and all that belongs to them below $(DESTDIR)
 	install -Dm755 $(BUILT)/lbctl $(DESTDIR)$(PREFIX)/bin/lbctl
 	install -Dm644 systemd/lbd.service $(DESTDIR)$(PREFIX)/lib/systemd/system/lbd.service
 	install -Dm644 systemd/lbd-xdp.conf $(DESTDIR)$(PREFIX)/share/doc/lbd/lbd-xdp.conf
+	install -Dm644 systemd/lbd-af-xdp.conf $(DESTDIR)$(PREFIX)/share/doc/lbd/lbd-af-xdp.conf
 	install -Dm644 systemd/lbd.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/lbd.conf
 	install -Dm644 systemd/lbd.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/lbd.conf
 	install -Dm644 systemd/lbd.networkd.conf $(DESTDIR)$(PREFIX)/lib/systemd/networkd.conf.d/lbd.conf

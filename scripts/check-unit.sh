@@ -9,9 +9,12 @@ trap 'rm -r "$(dirname "$unit")"' EXIT
 sed "s|^ExecStart=/usr/bin/lbd|ExecStart=$(command -v true)|" systemd/lbd.service >"$unit"
 systemd-analyze verify --man=no "$unit"
 systemd-analyze security --offline=true --threshold=25 systemd/lbd.service | tail -1
-# With the drop-in of the XDP engine, whose directives come after the unit's own.
-both=$(dirname "$unit")/lbd-xdp.service
-awk '/^\[Install\]/ { while ((getline line < "systemd/lbd-xdp.conf") > 0) if (line !~ /^\[/) print line } { print }' \
-    "$unit" >"$both"
-systemd-analyze verify "$both"
-systemd-analyze security --offline=true --threshold=25 "$both" | tail -1
+# With the drop-ins of the XDP engines, whose directives come after the unit's own.
+for engine in xdp af-xdp; do
+    both=$(dirname "$unit")/lbd-$engine.service
+    awk -v drop_in="systemd/lbd-$engine.conf" \
+        '/^\[Install\]/ { while ((getline line < drop_in) > 0) if (line !~ /^\[/) print line } { print }' \
+        "$unit" >"$both"
+    systemd-analyze verify --man=no "$both"
+    systemd-analyze security --offline=true --threshold=25 "$both" | tail -1
+done

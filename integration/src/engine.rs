@@ -1,6 +1,7 @@
 //! Which engine lbd runs in tests that do not say: the matrix of engines. `LBD_ENGINE=af_xdp` (or `xdp`)
 //! before a test run puts that engine, behind the driver, into every configuration that names none;
-//! without it tests run on `af_packet`.
+//! without it tests run on `af_packet`. `make integration-engines` does that for what no engine may do
+//! differently.
 
 use std::process::Command;
 

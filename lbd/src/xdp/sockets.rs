@@ -48,7 +48,7 @@ pub(super) fn open(
 fn open_in(ground: &Ground<'_>, slot: usize, link: &Link, mode: Mode) -> Result<Opened, String> {
     if let Some(missing) = capability::missing_for_bpf() {
         return Err(format!(
-            "{missing} is missing (the unit's drop-in lbd-xdp.conf gives it)"
+            "{missing} is missing (the unit's drop-in lbd-af-xdp.conf gives it)"
         ));
     }
     let queues = queues_of(&link.name)?;
@@ -152,7 +152,7 @@ fn how(
     if chunks < CHUNKS {
         how = format!(
             "{how}; only {chunks} of {CHUNKS} frames a queue, as RLIMIT_MEMLOCK is too low \
-             (LimitMEMLOCK=infinity in the unit)"
+             (the unit's drop-in lbd-af-xdp.conf raises it)"
         );
     }
     how

@@ -63,9 +63,15 @@ pub enum OpenError {
     /// Another process has a socket there.
     #[error("queue {0} has another AF_XDP socket already")]
     Taken(u32),
+    /// The kernel, or what confines the process, knows no such sockets.
+    #[error(
+        "there are no AF_XDP sockets: the kernel has none (CONFIG_XDP_SOCKETS), or the unit forbids them \
+         (its drop-in lbd-af-xdp.conf allows them)"
+    )]
+    NoFamily,
     /// Not even a few chunks may be locked.
     #[error(
-        "its memory may not be locked: RLIMIT_MEMLOCK is too low (LimitMEMLOCK=infinity in the unit)"
+        "its memory may not be locked: RLIMIT_MEMLOCK is too low (the unit's drop-in lbd-af-xdp.conf raises it)"
     )]
     Memory,
     /// Anything else.
@@ -131,6 +137,7 @@ fn one(options: &Options, queue: u32) -> Result<Xsk, OpenError> {
     opened.map_err(|source| match source.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => OpenError::Permission,
         Some(libc::ENOBUFS) => OpenError::Memory,
+        Some(libc::EAFNOSUPPORT) => OpenError::NoFamily,
         Some(libc::EBUSY) => OpenError::Taken(queue),
         Some(libc::EOPNOTSUPP | libc::EINVAL) if options.way == Way::ZeroCopy => {
             OpenError::NoZeroCopy(source)
