@@ -88,7 +88,7 @@ pub struct DriftView {
 /// One engine on one interface.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineView {
-    /// `af_packet`.
+    /// `xdp`, `af_xdp` or `af_packet`.
     pub name: String,
     /// Interface name.
     pub interface: String,

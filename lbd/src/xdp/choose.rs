@@ -3,12 +3,12 @@
 #[cfg(feature = "xdp")]
 use super::Mode;
 #[cfg(feature = "xdp")]
+use super::modes::{Plan, keep_tags, plan};
+#[cfg(feature = "xdp")]
 use super::sockets::{self, Opened};
 use super::{FastPath, ToSockets};
 use crate::io::af_xdp::AfXdp;
 use crate::live::event::Link;
-#[cfg(feature = "xdp")]
-use lbcore::config::XdpMode;
 use lbcore::config::{EngineChoice, Network, Service};
 use lbcore::net::HashKey;
 use std::path::Path;
@@ -137,16 +137,28 @@ pub fn choose(ground: &Ground<'_>) -> Result<Choice, Refusal> {
             .map_err(refused(Engine::Xdp)),
         EngineChoice::AfXdp => {
             let mut choice = raw_sockets(ground, ABSENT).into();
+            make_room(ground);
             on_queues(ground, &mut choice).map_err(refused(Engine::AfXdp))?;
             Ok(choice)
         }
         EngineChoice::Auto => {
             let engines = on_interfaces(ground)
                 .unwrap_or_else(|why| raw_sockets(ground, &format!("no xdp: {why}")));
+            if engines.fast_path.is_none() {
+                make_room(ground);
+            }
             let mut choice = engines.into();
             better_by_queues(ground, &mut choice);
             Ok(choice)
         }
+    }
+}
+
+/// An interface has room for one program: that of engine `xdp` which an earlier lbd has left goes. Its flow
+/// table stays.
+fn make_room(ground: &Ground<'_>) {
+    if let Err(error) = super::detach(ground.bpf_dir) {
+        tracing::warn!(%error, "an old XDP program could not be detached: lbd cleanup does it");
     }
 }
 
@@ -291,49 +303,6 @@ fn on_interfaces(ground: &Ground<'_>) -> Result<Engines, String> {
     })
 }
 
-/// What to try on one interface.
-#[cfg(feature = "xdp")]
-enum Plan<'a> {
-    Absent,
-    Refused(String),
-    Try { link: &'a Link, modes: Vec<Mode> },
-}
-
-#[cfg(feature = "xdp")]
-fn plan<'a>(name: &str, ground: &Ground<'a>) -> Plan<'a> {
-    let Some(link) = ground.links.iter().find(|link| link.name == name) else {
-        return Plan::Absent;
-    };
-    let asked = ground.network.engine != EngineChoice::Auto;
-    let modes = match (ground.network.xdp_mode, suits_native(name)) {
-        (XdpMode::Native, _) => vec![Mode::Native],
-        (XdpMode::Generic, _) => vec![Mode::Generic],
-        (XdpMode::Auto, Ok(())) if asked => vec![Mode::Native, Mode::Generic],
-        (XdpMode::Auto, Ok(())) => vec![Mode::Native],
-        (XdpMode::Auto, Err(_)) if asked => vec![Mode::Generic],
-        // Generic XDP copies what the host gets, too: only where it is asked for.
-        (XdpMode::Auto, Err(why)) => return Plan::Refused(format!("{name} {why}")),
-    };
-    Plan::Try { link, modes }
-}
-
-/// Whether the program belongs into the driver of this interface.
-#[cfg(feature = "xdp")]
-fn suits_native(name: &str) -> Result<(), String> {
-    use crate::sys::ethtool;
-    use crate::sys::packet_socket::PacketSocket;
-    let driver = PacketSocket::new().and_then(|socket| ethtool::driver(&socket, name));
-    match driver.as_deref() {
-        Ok("veth") => Err(
-            "is a veth: checksums arrive unfinished there, and its peer may swallow what XDP sends \
-             (engine = \"xdp\" and \"af_xdp\" run behind the driver)"
-                .to_owned(),
-        ),
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!("does not tell its driver ({error})")),
-    }
-}
-
 #[cfg(feature = "xdp")]
 fn load(ground: &Ground<'_>) -> Result<FastPath, String> {
     use super::Expected;
@@ -404,24 +373,4 @@ fn attach(
         }
     }
     Err(refused.join("; "))
-}
-
-#[cfg(feature = "xdp")]
-pub(super) fn keep_tags(name: &str) -> Result<(), String> {
-    use crate::sys::ethtool;
-    use crate::sys::packet_socket::PacketSocket;
-    let kept = PacketSocket::new().and_then(|socket| {
-        match ethtool::driver(&socket, name).as_deref() {
-            // A veth takes no tag out; it only hands on those its peer has set apart.
-            Ok("veth") => Ok(false),
-            _ => ethtool::keep_vlan_tags(&socket, name),
-        }
-    });
-    match kept {
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!(
-            "VLAN tags are taken out of frames before XDP, and that cannot be switched off ({error}): \
-             try `ethtool -K {name} rxvlan off`"
-        )),
-    }
 }

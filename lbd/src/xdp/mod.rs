@@ -22,6 +22,8 @@ mod endpoints;
 #[cfg(feature = "xdp")]
 mod fast_path;
 #[cfg(feature = "xdp")]
+mod modes;
+#[cfg(feature = "xdp")]
 mod program;
 #[cfg(feature = "xdp")]
 mod record;

@@ -1,6 +1,7 @@
 //! Opens the engine `af_xdp` on one interface: sockets for all its queues, and the program before them.
 
-use super::choose::{Ground, Queues, keep_tags};
+use super::choose::{Ground, Queues};
+use super::modes::keep_tags;
 use super::{Mode, ToSockets};
 use crate::io::af_xdp::{AfXdp, CHUNKS, OpenError, Options, chunk_for, room_in, with_chunks};
 use crate::live::event::Link;
