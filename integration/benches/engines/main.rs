@@ -66,6 +66,7 @@ fn main() -> anyhow::Result<()> {
     let mut stand = Stand::new(options.rounds)?;
     for (name, measure) in &options.parts {
         let begin = Instant::now();
+        stand.begin_part();
         measure(&mut stand).with_context(|| (*name).to_owned())?;
         println!("{name} took {:.0?}", begin.elapsed());
     }

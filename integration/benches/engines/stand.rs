@@ -83,6 +83,11 @@ impl Stand {
         Ok((lbd, wire))
     }
 
+    /// A part of the benchmark begins.
+    pub fn begin_part(&mut self) {
+        self.quiet.begin_part();
+    }
+
     /// Waits for a moment in which nobody else uses the machine, in bounds.
     ///
     /// # Errors
