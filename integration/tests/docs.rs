@@ -29,6 +29,8 @@ const OTHERS: &[&str] = &[
 /// Names of others that look like keys or metrics of ours.
 const FOREIGN_NAMES: &[&str] = &[
     "fail_over_mac",
+    "gro_flush_timeout",
+    "napi_defer_hard_irqs",
     "xmit_hash_policy",
     "tcp_mem",
     "track_script",
