@@ -112,7 +112,7 @@ pub enum EngineChoice {
     AfPacket,
     /// AF_XDP sockets have plain TCP and UDP for services; raw sockets have the rest.
     AfXdp,
-    /// An XDP program forwards known flows; raw sockets have the rest.
+    /// An XDP program decides about plain packets; raw sockets have the rest.
     Xdp,
 }
 
