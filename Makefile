@@ -96,7 +96,7 @@ bench: ## Benchmarks: the director alone, engines, proxies, each against its pee
 	@$(MAKE) --no-print-directory instructions
 
 .PHONY: instructions
-instructions: ## Instructions of the director for a packet: fails when they grow by more than 5 %
+instructions: ## Instructions of the director for a packet: fails when they grow by more than 3 %
 	@scripts/install-deps.sh valgrind
 	CARGO=$(CARGO) scripts/instructions.sh
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Counts the instructions the director executes for a packet (valgrind's callgrind, no I/O, no clock)
-# and fails when one case takes more than 5 % over what scripts/instructions.txt says.
+# and fails when one case takes more than 3 % over what scripts/instructions.txt says.
 # instructions.sh --write renews that file: after a change that is worth its price, or a new compiler.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 known=scripts/instructions.txt
-allowed=5 # per cent
+allowed=3 # per cent
 
 ${CARGO:-cargo} build --quiet --release --package lbcore --features instructions --bin instructions
 program=target/release/instructions
