@@ -204,6 +204,18 @@ impl RoutedStage {
         metrics.value("lbd_proxy_connections_total", &labels)
     }
 
+    /// Waits until `count` proxied connections have ended with `result`: the client sees the end of one a
+    /// moment before its worker counts it.
+    ///
+    /// # Panics
+    /// When that is not so in good time.
+    pub fn wait_ended(&self, result: &str, count: u32) {
+        let what = format!("{count} connections have ended with {result}");
+        wait_until(&what, Duration::from_secs(5), || {
+            self.ended(result) == f64::from(count)
+        });
+    }
+
     /// Starts (again) the server of real `n`.
     pub fn serve(&mut self, n: u8) {
         let server = &mut self.servers[usize::from(n) - 1];

@@ -179,7 +179,7 @@ fn t37_every_port_serves_each_real_once_and_then_clients_are_refused_at_once() {
         let (end, took) = dial::refused(&stage.client(), vip()).expect("no port is left");
         assert_eq!(end, End::Reset);
         assert!(took < Duration::from_millis(500), "{took:?}");
-        assert_eq!(stage.ended("no_ports"), 1.0);
+        stage.wait_ended("no_ports", 1);
         figure(
             "T37 connections from 100 ports to 2 reals; the next is refused after",
             format!("200; {took:.1?}"),
@@ -246,7 +246,7 @@ fn t38_a_real_that_refuses_never_shows_to_the_client() {
         stage.servers[0].stop();
         let answers = curl(&stage.net.cl, vip(), 200);
         assert_eq!(spread(&answers)["rs2"], 200);
-        assert_eq!(stage.ended("ok"), 200.0);
+        stage.wait_ended("ok", 200);
         let conf = Conf::one(proxied(2).proxy("retries", "0"));
         stage.lbd.reload(&conf);
         let answers = curl(&stage.net.cl, vip(), 100).len();
@@ -254,7 +254,10 @@ fn t38_a_real_that_refuses_never_shows_to_the_client() {
             (20..=80).contains(&answers),
             "{answers} of 100 without another try"
         );
-        assert_eq!(stage.ended("connect_failed"), (100 - answers) as f64);
+        stage.wait_ended(
+            "connect_failed",
+            100 - u32::try_from(answers).expect("a hundred at most"),
+        );
     });
 }
 
@@ -275,7 +278,7 @@ fn t39_a_real_that_calls_the_vip_is_not_led_to_itself() {
         let (end, took) = dial::refused(&rs1.handle(), vip()).expect("nobody else is left");
         assert_eq!(end, End::Reset);
         assert!(took < Duration::from_millis(500), "{took:?}");
-        assert_eq!(stage.ended("own_address"), 1.0);
+        stage.wait_ended("own_address", 1);
         assert_eq!(stage.servers[0].connections(), 0, "rs1 never met itself");
     });
 }

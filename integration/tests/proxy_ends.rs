@@ -58,8 +58,8 @@ fn t43_a_reset_is_mirrored_either_way() {
             });
         }
         stage.wait_open(0, SOON);
-        assert_eq!(stage.ended("real_reset"), 6.0);
-        assert_eq!(stage.ended("client_reset"), 4.0);
+        stage.wait_ended("real_reset", 6);
+        stage.wait_ended("client_reset", 4);
         wait_until("no socket is left", SOON, || left(&stage) == 0);
     });
 }
@@ -83,7 +83,7 @@ fn t43_a_server_that_ends_first_and_a_client_that_never_does() {
             "T43 half-closed connections gone, with an idle timeout of 2 s, after",
             format!("{cleared:.1?}"),
         );
-        assert_eq!(stage.ended("idle"), 50.0);
+        stage.wait_ended("idle", 50);
         assert_eq!(open(&stage), 0);
         // Their own end came to clients long ago; that the rest ended too, a write tells.
         held[0].write_all(b"x").expect_err("the connection is gone");

@@ -85,7 +85,7 @@ fn full_reals_let_clients_wait() {
         assert!(took < Duration::from_secs(1), "{took:?}");
         drop((second, third));
         stage.wait_open(0, SOON);
-        assert_eq!(stage.ended("ok"), 3.0);
+        stage.wait_ended("ok", 3);
     });
 }
 
@@ -103,7 +103,7 @@ fn nobody_alive_refuses_at_once() {
         let (end, took) = dial::refused(&stage.client(), vip()).expect("nobody serves");
         assert_eq!(end, End::Reset);
         assert!(took < Duration::from_millis(200), "{took:?}");
-        assert_eq!(stage.ended("no_real"), 1.0);
+        stage.wait_ended("no_real", 1);
         stage.serve(2);
         stage.lbd.wait_real("web", "rs2", "up", SOON);
         assert_eq!(request(&stage.net.cl, vip()).expect("served").server, "rs2");
@@ -134,7 +134,7 @@ fn a_silent_real_costs_the_connect_timeout_and_no_client() {
         let (end, took) = dial::refused(&stage.client(), vip()).expect("nobody serves");
         assert_eq!(end, End::Reset);
         assert!((300..900).contains(&took.as_millis()), "{took:?}");
-        assert_eq!(stage.ended("connect_timeout"), 1.0);
+        stage.wait_ended("connect_timeout", 1);
         // Nobody may wait longer for a real than the client itself waits.
         let (stream, begun) = (dial(&stage.client(), vip()).expect("taken"), Instant::now());
         dial::reset(stream);
