@@ -92,24 +92,30 @@ inline u32 first_state(const struct packet *packet)
 	return packet->flags & FIN ? FIN_WAIT : ADOPTED;
 }
 
+/* State::next of TCP, by the flags RST, SYN, FIN and ACK, in that order: the first that is set decides. */
+#define ON_ACK                                                                                     \
+	BUT(BUT(BUT(UNCHANGED, SYN_RECV, ESTABLISHED), SYN_RESET, ESTABLISHED), ADOPTED, ESTABLISHED)
+#define ON_FIN                                                                                     \
+	BUT(BUT(BUT(BUT(ALL_TO(FIN_WAIT), SYN_RECV, TIME_WAIT), SYN_RESET, TIME_WAIT), TIME_WAIT,  \
+		TIME_WAIT),                                                                        \
+	    CLOSE, CLOSE)
+#define ON_SYN BUT(ALL_TO(SYN_RECV), ESTABLISHED, ESTABLISHED)
+#define ON_RST BUT(BUT(ALL_TO(CLOSE), SYN_RECV, SYN_RESET), SYN_RESET, SYN_RESET)
+#define ON_UDP (TO(UDP, UDP) | TO(UDP_NEW, UDP))
+
+/* By FIN, SYN and RST as they stand in the header, eight functions without ACK and eight with it. */
+static const u64 next_states[16] = {
+	UNCHANGED, ON_FIN, ON_SYN, ON_SYN, ON_RST, ON_RST, ON_RST, ON_RST,
+	ON_ACK,	   ON_FIN, ON_SYN, ON_SYN, ON_RST, ON_RST, ON_RST, ON_RST,
+};
+
 /* State::next */
 inline u32 next_state(u32 state, const struct packet *packet)
 {
-	u64 next = UNCHANGED;
+	u64 next = ON_UDP;
 
-	if (packet->flags & ACK)
-		next = BUT(BUT(BUT(next, SYN_RECV, ESTABLISHED), SYN_RESET, ESTABLISHED), ADOPTED,
-			   ESTABLISHED);
-	if (packet->flags & FIN)
-		next = BUT(BUT(BUT(BUT(ALL_TO(FIN_WAIT), SYN_RECV, TIME_WAIT), SYN_RESET, TIME_WAIT),
-			       TIME_WAIT, TIME_WAIT),
-			   CLOSE, CLOSE);
-	if (packet->flags & SYN)
-		next = BUT(ALL_TO(SYN_RECV), ESTABLISHED, ESTABLISHED);
-	if (packet->flags & RST)
-		next = BUT(BUT(ALL_TO(CLOSE), SYN_RECV, SYN_RESET), SYN_RESET, SYN_RESET);
-	if (packet->protocol == IPPROTO_UDP)
-		next = TO(UDP, UDP) | TO(UDP_NEW, UDP);
+	if (packet->protocol != IPPROTO_UDP)
+		next = next_states[(packet->flags & (FIN | SYN | RST)) | (packet->flags & ACK) >> 1];
 	return (u32)(next >> 4 * state) & 0xf;
 }
 
@@ -148,6 +154,12 @@ inline u32 first_bucket(u64 signature)
 inline u32 second_bucket(u64 signature)
 {
 	return half_mask + 1 + ((u32)(signature >> 32) & half_mask);
+}
+
+/* Where the cold words of a bucket's first slot are. */
+inline u32 first_cold(u32 bucket)
+{
+	return HEADER_LINES + 2 * (half_mask + 1) + bucket * SLOTS;
 }
 
 /* Which slots of a line have this signature, a bit each: without branches, for the verifier's sake. */
@@ -196,6 +208,12 @@ inline u64 *look_up(u64 signature, u64 *entry, u32 nothing)
 		return 0;
 	slot = slot_with(line, signature);
 	if (slot == SLOTS) {
+		/* It may be new. What insert will write is asked for now, so that it comes along with the
+		 * second bucket and not after it. */
+		struct line *cold = line_at(first_cold(first_bucket(signature)));
+
+		if (cold)
+			read_once(cold->words[0]);
 		line = line_at(HEADER_LINES + second_bucket(signature));
 		if (!line)
 			return 0;
@@ -268,7 +286,7 @@ __attribute__((noinline)) int insert(u64 signature, const struct flow *flow, u64
 		later = 0;
 	}
 	slot = lowest(free);
-	cold = line_at(HEADER_LINES + 2 * (half_mask + 1) + ours * SLOTS + slot);
+	cold = line_at(first_cold(ours) + slot);
 	count = line_at(FIRST_STRIPE + (ours & (STRIPES - 1)));
 	if (!cold || !count)
 		return YIELDED;
