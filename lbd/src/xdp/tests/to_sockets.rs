@@ -1,7 +1,7 @@
 //! The program of engine `af_xdp`: what it hands to a socket the director never leaves to the host, and
 //! it goes there whole.
 
-use super::{
+use super::rig::{
     ACK, Bpffs, MTU, Numbers, SERVICES, XDP_PASS, flow_frame, links, mutilate, unfinished,
 };
 use crate::io::af_xdp::{AfXdp, Options, chunk_for, room_in};
@@ -26,7 +26,7 @@ const PROXIED: usize = 6;
 
 /// The services of all tests of programs, one of them proxied.
 fn world() -> World {
-    let mut world = super::world();
+    let mut world = super::rig::world();
     world.config.services[PROXIED].mode = Mode::Tproxy;
     world
 }
