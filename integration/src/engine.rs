@@ -3,6 +3,7 @@
 //! without it tests run on `af_packet`. `make integration-engines` does that for what no engine may do
 //! differently.
 
+use crate::daemon::Daemon;
 use std::process::Command;
 
 /// An engine of lbd.
@@ -73,4 +74,34 @@ pub fn bpffs() -> bool {
         eprintln!("skipped: BPF needs root");
     }
     mounted
+}
+
+/// Which engine runs on the first interface, and why it.
+///
+/// # Panics
+/// When `lbctl status` does not say.
+pub fn running(lbd: &Daemon) -> (String, String) {
+    let status = lbd.status();
+    let engine = &status["engines"][0];
+    let word = |key: &str| engine[key].as_str().expect(key).to_owned();
+    (word("name"), word("reason"))
+}
+
+/// Received = sent + passed + drops, over all interfaces, whoever forwarded. Returns what was received and
+/// what was sent.
+///
+/// # Panics
+/// When it is not so.
+pub fn assert_frames_add_up(lbd: &Daemon) -> (f64, f64) {
+    let metrics = lbd.settled_metrics();
+    let value = |name: &str| metrics.value(name, &[]);
+    let received = value("lbd_frames_received_total");
+    let sent = value("lbd_frames_sent_total");
+    assert_eq!(
+        received,
+        sent + value("lbd_frames_passed_total") + value("lbd_drops_total"),
+        "{}",
+        metrics.text
+    );
+    (received, sent)
 }

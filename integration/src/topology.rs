@@ -7,6 +7,7 @@
 //! | real server `rsN` | 192.0.2.(20+N) | 2001:db8::(20+N), in decimal digits | 02:00:00:00:01:N |
 //! | VIP | 192.0.2.10 | 2001:db8::10 | that of `lb` |
 
+use crate::conf::RealConf;
 use crate::netns::Netns;
 use nix::net::if_::if_nametoindex;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -183,6 +184,26 @@ impl Wire {
         bring_up(&lb, "eth0", LB.into(), LB6.into());
         Wire { generator, lb }
     }
+
+    /// Another cable of the balancer's, `eth1` with MAC `02:00:00:00:00:03`, and what is at its other end.
+    pub fn second_cable(&self) -> Netns {
+        let far = Netns::new("far");
+        self.lb
+            .ip("link add eth1 address 02:00:00:00:00:03 type veth peer name eth0 netns far");
+        for (netns, interface) in [(&self.lb, "eth1"), (&far, "eth0")] {
+            Offloads::Off.apply(netns, interface);
+        }
+        self.lb.ip("addr add 198.51.100.2/24 dev eth1");
+        self.lb.ip("link set eth1 up");
+        far.ip("link set eth0 up");
+        far
+    }
+}
+
+/// A real server there, with its MAC given.
+pub fn at_the_far_end() -> RealConf {
+    let real = RealConf::new("rs1", Ipv4Addr::new(198, 51, 100, 21));
+    real.pinned(1).with("interface", "\"eth1\"")
 }
 
 impl Default for Wire {

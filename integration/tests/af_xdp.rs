@@ -4,14 +4,14 @@
 use integration::client::{datagram, upload};
 use integration::conf::{Conf, RealConf, ServiceConf};
 use integration::daemon::Daemon;
-use integration::engine::{BPF_DIR, bpffs};
+use integration::engine::{BPF_DIR, assert_frames_add_up, bpffs, running};
 use integration::frames::{Headers, only_macs_differ};
 use integration::load::Load;
 use integration::long_flows::{LongFlows, Transport};
 use integration::netns::Netns;
 use integration::stage::{PORT, Stage, all_four, vip, vip6, web};
 use integration::tally::Tally;
-use integration::topology::{Offloads, VIP, VIP6, Wire, real6};
+use integration::topology::{Offloads, VIP, VIP6, Wire, at_the_far_end, real6};
 use integration::wire::RawSocket;
 use integration::{figure, isolated, isolated_within, wait_until};
 use nix::sys::signal::Signal;
@@ -35,13 +35,6 @@ fn with_af_xdp(conf: Conf, mode: &str) -> Conf {
         .network("xdp_mode", &format!("\"{mode}\""))
 }
 
-fn engine(lbd: &Daemon) -> (String, String) {
-    let status = lbd.status();
-    let engine = &status["engines"][0];
-    let word = |key: &str| engine[key].as_str().expect(key).to_owned();
-    (word("name"), word("reason"))
-}
-
 /// What goes up lbd's stack for the VIPs: the program took the rest.
 fn going_up(stage: &Stage) -> Tally {
     let (v4, v6) = (
@@ -49,21 +42,6 @@ fn going_up(stage: &Stage) -> Tally {
         format!("ip6 daddr {VIP6} meta l4proto {{ tcp, udp }}"),
     );
     Tally::at(&stage.switch.lb, "eth0", &[("v4", &v4), ("v6", &v6)])
-}
-
-/// Received = sent + passed + drops. Returns what was received and what was sent.
-fn assert_frames_add_up(lbd: &Daemon) -> (f64, f64) {
-    let metrics = lbd.settled_metrics();
-    let value = |name: &str| metrics.value(name, &[]);
-    let received = value("lbd_frames_received_total");
-    let sent = value("lbd_frames_sent_total");
-    assert_eq!(
-        received,
-        sent + value("lbd_frames_passed_total") + value("lbd_drops_total"),
-        "{}",
-        metrics.text
-    );
-    (received, sent)
 }
 
 fn attached(stage: &Stage) -> bool {
@@ -80,7 +58,7 @@ fn t1_plain_packets_come_by_af_xdp_in_both_families_and_modes() {
         for mode in ["generic", "native"] {
             let conf = with_af_xdp(all_four(3), mode);
             let stage = Stage::new(3, Offloads::Off, &conf);
-            let (name, reason) = engine(&stage.lbd);
+            let (name, reason) = running(&stage.lbd);
             assert_eq!(name, "af_xdp", "{reason}");
             let got = format!("1 queue ({mode}, copy)");
             assert!(reason.contains(&got), "{reason}");
@@ -241,7 +219,7 @@ fn less_memory_than_wished_for_is_said() {
         stage.lbd.spawn();
         stage.lbd.wait_ready();
         stage.lbd.wait_announced();
-        let (name, reason) = engine(&stage.lbd);
+        let (name, reason) = running(&stage.lbd);
         assert_eq!(name, "af_xdp");
         assert!(reason.contains("only 2048 of 8192 frames"), "{reason}");
         assert_eq!(stage.curl(50).len(), 50);
@@ -269,7 +247,7 @@ fn flows_outlive_a_killed_lbd_and_come_along_from_engine_to_engine() {
             stage.lbd.spawn();
             stage.lbd.wait_ready();
             flows.wait_for_echoes();
-            let (name, reason) = engine(&stage.lbd);
+            let (name, reason) = running(&stage.lbd);
             assert_eq!(attached(&stage), name != "af_packet", "{name}: {reason}");
             was_xdp = name == "xdp";
         }
@@ -338,18 +316,18 @@ fn t58_an_interface_made_anew_is_served_by_raw_sockets_and_status_says_so() {
         assert_eq!(stage.curl(10).len(), 10);
         stage.switch.lb.ip("link set eth0 down");
         wait_until("lbd sees it", SOON, || {
-            engine(&stage.lbd).1.contains("is down")
+            running(&stage.lbd).1.contains("is down")
         });
         stage.switch.lb.ip("link set eth0 up");
         wait_until("it is up again", SOON, || {
-            let (name, reason) = engine(&stage.lbd);
+            let (name, reason) = running(&stage.lbd);
             name == "af_xdp" && reason.contains("queue")
         });
         assert_eq!(stage.curl(10).len(), 10);
         stage.switch.sw.ip("link del lb");
         stage.switch.plug_lb();
         wait_until("raw sockets have it", SOON, || {
-            let (name, reason) = engine(&stage.lbd);
+            let (name, reason) = running(&stage.lbd);
             name == "af_packet" && reason.contains("until lbd is restarted")
         });
         stage.lbd.wait_announced();
@@ -374,15 +352,8 @@ fn a_frame_that_leaves_by_another_interface_goes_there_and_is_counted() {
             return;
         }
         let wire = Wire::new();
-        let far = Netns::new("far");
-        wire.lb
-            .ip("link add eth1 address 02:00:00:00:00:03 type veth peer name eth0 netns far");
-        wire.lb.ip("addr add 198.51.100.2/24 dev eth1");
-        wire.lb.ip("link set eth1 up");
-        far.ip("link set eth0 up");
-        let real = RealConf::new("rs1", Ipv4Addr::new(198, 51, 100, 21));
-        let real = real.pinned(1).with("interface", "\"eth1\"");
-        let conf = Conf::one(ServiceConf::udp("dns", PORT).real(real));
+        let far = wire.second_cable();
+        let conf = Conf::one(ServiceConf::udp("dns", PORT).real(at_the_far_end()));
         let conf = conf.network("interfaces", "[\"eth0\", \"eth1\"]");
         let lbd = Daemon::start(&wire.lb, &with_af_xdp(conf, "generic"));
         let engines = lbd.status()["engines"].clone();

@@ -2,64 +2,27 @@
 
 use integration::conf::{Conf, FAST_TCP_CHECK, ServiceConf};
 use integration::daemon::Daemon;
-use integration::frames::Headers;
+use integration::engine::{BPF_DIR, assert_frames_add_up, bpffs, running};
+use integration::frames::{Headers, only_macs_differ};
 use integration::load::Load;
 use integration::long_flows::{LongFlows, Transport};
 use integration::netns::run;
 use integration::stage::{PORT, Stage, all_four, vip, vip6, web};
 use integration::tally::Tally;
-use integration::topology::{Offloads, Wire};
+use integration::topology::{Offloads, Wire, at_the_far_end};
+use integration::wire::RawSocket;
 use integration::{figure, isolated, isolated_within, wait_until};
 use nix::sys::signal::Signal;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-const BPF_DIR: &str = "/run/bpf/lbd";
 const ECHO_EVERY: Duration = Duration::from_millis(20);
 const SOON: Duration = Duration::from_secs(5);
-
-/// A bpffs of the test's own; false, with a word about it, where there can be none.
-fn bpffs() -> bool {
-    std::fs::create_dir_all("/run/bpf").expect("a directory");
-    let mounted = Command::new("mount")
-        .args(["-t", "bpf", "bpf", "/run/bpf"])
-        .output()
-        .is_ok_and(|output| output.status.success());
-    if !mounted {
-        eprintln!("skipped: the engine xdp needs root");
-    }
-    mounted
-}
 
 fn with_xdp(conf: Conf, mode: &str) -> Conf {
     conf.lbd("bpf_dir", &format!("\"{BPF_DIR}\""))
         .network("engine", "\"xdp\"")
         .network("xdp_mode", &format!("\"{mode}\""))
-}
-
-fn engine(lbd: &Daemon) -> (String, String) {
-    let status = lbd.status();
-    let engine = &status["engines"][0];
-    let word = |key: &str| engine[key].as_str().expect(key).to_owned();
-    (word("name"), word("reason"))
-}
-
-/// Frames the client's requests came in by, as lbd counts them: all of them, whoever forwarded.
-fn assert_frames_add_up(lbd: &Daemon) {
-    let metrics = lbd.settled_metrics();
-    let interface = [("interface", "eth0")];
-    let value = |name: &str| metrics.value(name, &interface);
-    let drops: f64 = metrics
-        .text
-        .lines()
-        .filter(|line| line.starts_with("lbd_drops_total"))
-        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-        .sum();
-    assert_eq!(
-        value("lbd_frames_received_total"),
-        value("lbd_frames_sent_total") + value("lbd_frames_passed_total") + drops
-    );
 }
 
 /// Frames that raw sockets of the balancer got, by the kernel: those the program did not take.
@@ -74,7 +37,7 @@ fn t1_known_flows_are_forwarded_before_the_stack_in_both_families() {
             return;
         }
         let stage = Stage::new(3, Offloads::Off, &with_xdp(all_four(3), "generic"));
-        let (name, reason) = engine(&stage.lbd);
+        let (name, reason) = running(&stage.lbd);
         assert_eq!(name, "xdp", "{reason}");
         assert!(reason.contains("generic"), "{reason}");
         let client = || stage.switch.cl.handle();
@@ -128,7 +91,7 @@ fn a_killed_lbd_is_not_missed_by_known_flows_and_the_next_one_takes_them_over() 
             stage.lbd.spawn();
             stage.lbd.wait_ready();
             flows.wait_for_echoes();
-            assert_eq!(engine(&stage.lbd).0, "xdp");
+            assert_eq!(running(&stage.lbd).0, "xdp");
         }
         assert!(stage.lbd.stop(Signal::SIGUSR2).success());
         for _ in 0..3 {
@@ -170,7 +133,7 @@ fn a_stop_detaches_and_another_engine_finds_the_flows() {
             stage.lbd.spawn();
             stage.lbd.wait_ready();
             flows.wait_for_echoes();
-            let is_xdp = engine(&stage.lbd).0 == "xdp";
+            let is_xdp = running(&stage.lbd).0 == "xdp";
             assert_eq!(attached(&stage), is_xdp);
         }
         assert_eq!(flows.broken(), 0, "flows came along from engine to engine");
@@ -239,7 +202,7 @@ fn t9_native_on_a_veth_with_offloads_declines_what_nobody_has_finished() {
         stage.lbd.spawn();
         stage.lbd.wait_ready();
         stage.lbd.wait_announced();
-        assert_eq!(engine(&stage.lbd).0, "xdp");
+        assert_eq!(running(&stage.lbd).0, "xdp");
         let before = passed_up(&stage);
         let flows = stage.flows(40, ECHO_EVERY);
         for _ in 0..5 {
@@ -287,7 +250,7 @@ fn auto_says_why_it_is_not_xdp() {
     isolated(|| {
         let conf = Conf::one(web(1)).network("engine", "\"auto\"");
         let stage = Stage::new(1, Offloads::Off, &conf);
-        let (name, reason) = engine(&stage.lbd);
+        let (name, reason) = running(&stage.lbd);
         assert_eq!(name, "af_packet");
         assert!(reason.contains("veth"), "{reason}");
         let missing = Conf::one(web(1))
@@ -358,4 +321,50 @@ fn a_kill_under_load_loses_nothing() {
         );
         assert_eq!(arrived, sent);
     });
+}
+
+#[test]
+fn a_frame_that_leaves_by_another_interface_goes_there_and_is_counted() {
+    isolated(|| redirects("generic"));
+}
+
+#[test]
+fn drivers_hand_frames_to_each_other() {
+    isolated(|| redirects("native"));
+}
+
+/// The program itself sends frames out of another interface than they came by.
+fn redirects(mode: &str) {
+    if !bpffs() {
+        return;
+    }
+    let wire = Wire::new();
+    let far = wire.second_cable();
+    if mode == "native" {
+        // What a program in the driver sends, a veth takes where it polls.
+        for netns in [&wire.generator, &far] {
+            netns.sh("ethtool -K eth0 gro on");
+        }
+    }
+    let conf = Conf::one(ServiceConf::udp("dns", PORT).real(at_the_far_end()));
+    let conf = conf.network("interfaces", "[\"eth0\", \"eth1\"]");
+    let lbd = Daemon::start(&wire.lb, &with_xdp(conf, mode));
+    let engines = lbd.status()["engines"].clone();
+    let names = [&engines[0]["name"], &engines[1]["name"]];
+    assert_eq!(names, ["xdp", "xdp"], "{engines}");
+    let up = Tally::at(&wire.lb, "eth0", &[("vip", "udp dport 80")]);
+    let (near, other) = (RawSocket::open(&wire.generator), RawSocket::open(&far));
+    for size in [1, 700, 1472] {
+        let frame = Headers::v4(1000, PORT).udp(&vec![7; size]);
+        near.send(&frame).expect("sent");
+        let out = other.receive_where(SOON, |seen| seen.get(12..) == frame.get(12..));
+        let out = out.unwrap_or_else(|| panic!("not sent on\n{}", lbd.log()));
+        assert!(only_macs_differ(&frame, &out));
+        assert_eq!(&out[6..12], [2, 0, 0, 0, 0, 3], "from that interface");
+    }
+    assert_eq!(up.of("vip"), 0, "the program took them all");
+    assert_frames_add_up(&lbd);
+    let left = [("interface", "eth1")];
+    assert_eq!(lbd.metrics().value("lbd_frames_sent_total", &left), 3.0);
+    assert_eq!(lbd.service("dns")["packets"], 3);
 }
