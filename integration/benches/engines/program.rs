@@ -9,9 +9,9 @@ use crate::wire::Wire;
 use anyhow::ensure;
 
 /// Frames of one turn: short, so that some turns meet nobody else on the machine.
-const REPEAT: u32 = 50_000;
+const REPEAT: u32 = 20_000;
 /// Turns of the empty program and of lbd's each. The least counts: what else runs only ever adds.
-const TURNS: usize = 20;
+const TURNS: usize = 60;
 
 /// lbd's default.
 const DEFAULT_ENTRIES: u64 = 1 << 20;
