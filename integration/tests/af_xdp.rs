@@ -8,14 +8,13 @@ use integration::engine::{BPF_DIR, assert_frames_add_up, bpffs, running};
 use integration::frames::{Headers, only_macs_differ};
 use integration::load::Load;
 use integration::long_flows::{LongFlows, Transport};
-use integration::netns::Netns;
 use integration::stage::{PORT, Stage, all_four, vip, vip6, web};
 use integration::tally::Tally;
 use integration::topology::{Offloads, VIP, VIP6, Wire, at_the_far_end, real6};
 use integration::wire::RawSocket;
 use integration::{figure, isolated, isolated_within, wait_until};
 use nix::sys::signal::Signal;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 const ECHO_EVERY: Duration = Duration::from_millis(20);

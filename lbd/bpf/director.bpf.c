@@ -49,16 +49,19 @@ __attribute__((noinline)) int place_of(u32 ifindex)
 	return MAX_INTERFACES;
 }
 
-/* Ring::slot: the hash modulo 2^16 + 1, of which 2^16 is -1. */
+/* Ring::slot: the hash modulo 2^16 + 1, of which 2^16 is -1. What is too much is taken off without
+ * branches, which would be guessed wrong half of the time. */
 inline u32 ring_slot(u64 hash)
 {
 	u32 even = (u32)(hash & 0xffff) + (u32)(hash >> 32 & 0xffff);
 	u32 odd = (u32)(hash >> 16 & 0xffff) + (u32)(hash >> 48);
-	u32 slot = even + 2 * 65537 - odd;
+	s32 slot = (s32)(even - odd);
 
-	if (slot >= 2 * 65537)
-		slot -= 2 * 65537;
-	return slot >= 65537 ? slot - 65537 : slot;
+	slot += slot >> 31 & 2 * 65537;
+	/* Hidden from the compiler, which would make a branch of it. */
+	slot = (s32)unknown((u32)slot - 65537);
+	slot += slot >> 31 & 65537;
+	return (u32)slot;
 }
 
 /* The real in a slot of the ring that begins at `ring`; `id` stays as it was if there is none. */
