@@ -276,6 +276,9 @@ int director(struct xdp_md *ctx)
 			*(is_in(ACTIVE, state_of(new)) ? &tally->active : &tally->inactive) += 1;
 			begins = 1;
 		} else {
+			/* The packets that follow would go by the older ring, as the director knows. */
+			if (service->flags & TRACK_CHANGES)
+				return XDP_PASS;
 			begins = packet.protocol == IPPROTO_UDP || (packet.flags & SYN);
 			count(at, UNREMEMBERED);
 		}

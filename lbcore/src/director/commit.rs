@@ -1,7 +1,7 @@
 //! Second step: write a decision to the flow table, the counts and the frame.
 
-use super::decide::{forward, ring_pick};
-use super::{Chosen, Counters, Cursors, Decision, DropReason, Memory, Verdict, View};
+use super::decide::{forward, without_memory};
+use super::{Chosen, Counters, Cursors, Decision, Memory, Verdict, View};
 use crate::flow::{Entry, Evicted, Eviction, FlowTable, Outcome};
 use crate::load::Loads;
 use crate::net::{FlowHash, FlowKey, rewrite};
@@ -156,12 +156,7 @@ impl Writer<'_> {
             Outcome::Full => {
                 self.counters.unremembered.add(1);
                 let source = || self.table.key.source(&key.client);
-                let ring = service.ring.as_deref();
-                let id = ring.map(|ring| ring_pick(service.kind, ring, hash, source));
-                Some(match id.and_then(|id| Some((id, self.table.real(id)?))) {
-                    Some((id, real)) => forward(id, real),
-                    None => Verdict::Drop(DropReason::NoReal),
-                })
+                Some(without_memory(self.table, service, hash, source))
             }
         }
     }

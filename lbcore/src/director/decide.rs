@@ -323,7 +323,7 @@ impl Ask<'_> {
             return self.unneeded(transport);
         };
         if !begins(transport) {
-            return self.by_past(past);
+            return self.without_memory(Met::ByRing);
         }
         let here = self.service.ring.as_deref().map(|ring| self.of_ring(ring));
         if here == Some(self.of_ring(past)) {
@@ -346,23 +346,12 @@ impl Ask<'_> {
         decision
     }
 
-    /// A packet of a flow that began before the change: its real is the one the ring had before, if that
-    /// is still there.
-    fn by_past(&self, past: &Ring) -> Decision {
-        let id = self.of_ring(past);
-        let here = |real: &&Real| self.view.table.services[real.service].id == self.service.id;
-        let Some(real) = self.view.table.real(id).filter(here) else {
-            return self.by_ring(Met::ByRing);
-        };
-        match real.fate {
-            FlowFate::Keep => self.decided(Some(id), Met::ByRing),
-            FlowFate::Rehash => self.by_ring(Met::ByRing),
-            FlowFate::Drop => {
-                let mut decision = Decision::new(Verdict::Drop(DropReason::DeadReal));
-                decision.met = Met::ByRing;
-                decision
-            }
-        }
+    fn without_memory(&self, met: Met) -> Decision {
+        let (table, service) = (self.view.table, self.service);
+        let verdict = without_memory(table, service, self.hash, || self.source());
+        let mut decision = Decision::new(verdict);
+        decision.met = met;
+        decision
     }
 
     /// A flow of a dead real goes to another one, which resets it, and the client knows.
@@ -378,7 +367,8 @@ impl Ask<'_> {
     /// A packet without a (usable) flow entry. `stale` is one that stands in the way.
     fn unknown(&self, transport: Transport, stale: Option<(Slot, Entry)>) -> Decision {
         let begins = begins(transport);
-        let flood = self.view.flood && stale.is_none();
+        // Where nobody takes new flows, a flood changes nothing about it.
+        let flood = self.view.flood && stale.is_none() && self.service.ring.is_some();
         let met = match stale {
             Some((_, entry)) if begins => Met::Anew(entry),
             _ if begins => Met::New,
@@ -390,7 +380,7 @@ impl Ask<'_> {
         let mut decision = if begins && !flood {
             self.by_scheduler(met)
         } else {
-            self.by_ring(met)
+            self.without_memory(met)
         };
         let Verdict::Forward(chosen) = decision.verdict else {
             return decision;
@@ -434,10 +424,7 @@ impl Ask<'_> {
             decision.met = Met::Hit(hit.entry);
             return decision;
         }
-        match self.service.past.as_deref() {
-            Some(past) => self.by_past(past),
-            None => self.by_ring(Met::ByRing),
-        }
+        self.without_memory(Met::ByRing)
     }
 
     fn entry(&self, real: RealId, state: State) -> Entry {
@@ -491,6 +478,33 @@ impl Ask<'_> {
         let mut decision = Decision::new(verdict);
         decision.met = met;
         decision
+    }
+}
+
+/// Where the packets of a flow go that is not remembered, its first one too, for the next ones are not
+/// told apart from those of older flows: where the ring led before a change that is under way, as long as
+/// that real is there, else where it leads now.
+pub(super) fn without_memory(
+    table: &ServiceTable,
+    service: &Service,
+    hash: FlowHash,
+    source: impl Fn() -> FlowHash,
+) -> Verdict {
+    let of = |ring: &Ring| ring_pick(service.kind, ring, hash, &source);
+    if let Some(id) = service.past.as_deref().map(of)
+        && let Some(real) = table.real(id)
+        && table.services[real.service].id == service.id
+    {
+        match real.fate {
+            FlowFate::Keep => return forward(id, real),
+            FlowFate::Drop => return Verdict::Drop(DropReason::DeadReal),
+            FlowFate::Rehash => {}
+        }
+    }
+    let id = service.ring.as_deref().map(of);
+    match id.and_then(|id| Some((id, table.real(id)?))) {
+        Some((id, real)) => forward(id, real),
+        None => Verdict::Drop(DropReason::NoReal),
     }
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::config::{self, Config};
 use crate::net::{HashKey, MacAddr};
 use crate::time::Tick;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// MAC of its interface.
 pub const OWN_MAC: MacAddr = MacAddr(2, 0, 0, 0, 0, 1);
@@ -36,6 +36,8 @@ pub struct World {
     pub last_good: Vec<String>,
     /// Weights that reals give themselves.
     pub says: BTreeMap<String, u16>,
+    /// Reals that are no longer configured, and whose flows may end.
+    pub lingering: BTreeSet<String>,
     /// The operator wants no new flows.
     pub maintenance: bool,
     /// Flows are remembered in the flow table.
@@ -61,6 +63,7 @@ impl World {
             ejected: BTreeMap::new(),
             last_good: Vec::new(),
             says: BTreeMap::new(),
+            lingering: BTreeSet::new(),
             maintenance: false,
             remembers: false,
             now: Tick(1_000_000),
@@ -128,7 +131,7 @@ impl World {
             admin: real.admin,
             backup: real.backup,
             sorry,
-            lingering: false,
+            lingering: self.lingering.contains(&real.name),
             health: self.health.get(&real.name).copied().unwrap_or(checked),
             health_reason: "as the test says".to_owned(),
             way: self.ways.get(&real.name).cloned().unwrap_or(known),
@@ -138,6 +141,16 @@ impl World {
             ejected: self.ejected.get(&real.name).copied(),
             last_good: self.last_good.contains(&real.name),
         }
+    }
+
+    /// What the next process finds of the rings.
+    ///
+    /// # Panics
+    /// When they do not come back as they were written.
+    pub fn restart(&mut self) {
+        let written = serde_json::to_string(&self.rings.remembered()).expect("JSON");
+        let read = serde_json::from_str(&written).expect("as it was written");
+        self.rings = Rings::recovered(&read, &self.key);
     }
 
     /// The next snapshot, with what else comes of it.

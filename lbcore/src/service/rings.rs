@@ -191,3 +191,6 @@ fn candidates_of(shares: &[Share]) -> Vec<Candidate> {
     };
     shares.iter().map(candidate).collect()
 }
+
+#[cfg(test)]
+mod tests;

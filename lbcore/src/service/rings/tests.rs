@@ -1,0 +1,155 @@
+//! The laws of the older ring, over any sequence of changes, waits and restarts.
+
+use super::*;
+use proptest::prelude::*;
+
+const SERVICE: ServiceId = ServiceId(7);
+const PATIENCE: Duration = Duration::from_secs(100);
+
+fn key() -> HashKey {
+    HashKey::new([9; 16])
+}
+
+fn wanted(weights: &[u16], track: Track) -> Wanted {
+    let candidate = |(nth, weight): (u8, &u16)| Candidate {
+        real: RealId(u16::from(nth)),
+        identity: Identity {
+            address: IpAddr::from([10, 0, 0, nth]).into(),
+            port: 0,
+        },
+        weight: *weight,
+    };
+    Wanted {
+        kind: Kind::Maglev,
+        candidates: (1..).zip(weights).map(candidate).collect(),
+        track,
+        patience: PATIENCE,
+    }
+}
+
+/// What a service has: its ring, and the older one with its end.
+type Has = (Option<Arc<Ring>>, Option<(Arc<Ring>, Tick)>);
+
+fn get(rings: &mut Rings, weights: &[u16], now: Tick) -> Has {
+    let built = rings.get(SERVICE, wanted(weights, Track::Changes), &key(), now);
+    let past = built.past.as_ref();
+    (
+        built.ring.clone(),
+        past.map(|past| (past.ring.clone(), past.until)),
+    )
+}
+
+fn restarted(rings: &Rings) -> Rings {
+    let written = serde_json::to_string(&rings.remembered()).expect("JSON");
+    let read = serde_json::from_str(&written).expect("as it was written");
+    let again = Rings::recovered(&read, &key());
+    assert_eq!(again.remembered(), rings.remembered());
+    again
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Set(Vec<u16>),
+    Wait(u64),
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    // Few sets, so that one comes back.
+    let sets = [
+        vec![1, 1, 1],
+        vec![1, 0, 1],
+        vec![2, 2, 2],
+        vec![1, 1, 1, 1],
+        vec![0],
+    ];
+    prop_oneof![
+        3 => prop::sample::select(sets.to_vec()).prop_map(Step::Set),
+        2 => (0u64..150).prop_map(Step::Wait),
+        1 => Just(Step::Restart),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// The older ring is the one from before the first of all changes that follow each other within
+    /// `drain_timeout`; it ends that long after the last of them, restarts or not.
+    #[test]
+    fn the_older_ring_is_the_oldest_until_drain_timeout_after_the_last_change(
+        steps in prop::collection::vec(step(), 1..10),
+    ) {
+        let (mut rings, mut now) = (Rings::default(), Tick(1_000));
+        let mut weights = vec![1, 1, 1];
+        let (mut ring, mut past): Has = get(&mut rings, &weights, now);
+        for step in steps {
+            match step {
+                Step::Set(set) => weights = set,
+                Step::Wait(seconds) => now = now + Duration::from_secs(seconds),
+                Step::Restart => rings = restarted(&rings),
+            }
+            let before = (ring.clone(), past.clone().filter(|(_, until)| now < *until));
+            let had = rings.0[&SERVICE].candidates.clone();
+            let has = get(&mut rings, &weights, now);
+            let changed = had != wanted(&weights, Track::Changes).candidates;
+            let until = now + PATIENCE;
+            let expected = match before {
+                (_, past) if !changed => past,
+                (_, Some((oldest, _))) => Some((oldest, until)),
+                (ring, None) if ring == has.0 => None,
+                (ring, None) => ring.map(|ring| (ring, until)),
+            };
+            prop_assert_eq!(&has.1, &expected);
+            (ring, past) = has;
+        }
+    }
+}
+
+#[test]
+fn a_change_and_its_way_back_move_no_slot() {
+    let mut rings = Rings::default();
+    let now = Tick(1_000);
+    let (first, none) = get(&mut rings, &[1, 1, 1, 1], now);
+    assert!(none.is_none());
+    get(&mut rings, &[1, 0, 1, 1], now);
+    let (ring, past) = get(&mut rings, &[1, 1, 1, 1], now);
+    assert_eq!(ring, first);
+    assert_eq!(past.map(|(ring, _)| Some(ring)), Some(first));
+}
+
+/// Of ten reals one goes: its slots have another real, of the others few.
+#[test]
+fn few_slots_differ_but_those_of_the_real_that_went() {
+    let mut rings = Rings::default();
+    let mut weights = [1; 10];
+    get(&mut rings, &weights, Tick(1_000));
+    weights[6] = 0;
+    let (ring, past) = get(&mut rings, &weights, Tick(1_000));
+    let (ring, past) = (ring.expect("a ring"), past.expect("an older one").0);
+    let gone = RealId(7).0;
+    let slots = past.slots().iter().zip(ring.slots());
+    let moved: Vec<_> = slots.filter(|(was, is)| was != is).collect();
+    assert_eq!(ring.share(RealId(7)), 0);
+    let of_others = moved.iter().filter(|(was, _)| **was != gone).count();
+    assert!(of_others < Ring::SIZE / 50, "{of_others}");
+    assert_eq!(moved.len() - of_others, past.share(RealId(7)));
+}
+
+/// Flows that are all remembered need no older ring, before or after.
+#[test]
+fn a_service_that_remembers_its_flows_has_no_older_ring() {
+    let mut rings = Rings::default();
+    let mut past = |weights: &[u16], track| {
+        let built = rings.get(SERVICE, wanted(weights, track), &key(), Tick(1_000));
+        built.past.is_some()
+    };
+    assert!(!past(&[1, 1], Track::Flows));
+    assert!(!past(&[1, 0], Track::Flows));
+    assert!(
+        !past(&[1, 1], Track::Changes),
+        "they were remembered until now"
+    );
+    assert!(past(&[1, 0], Track::Changes));
+    assert!(!past(&[1, 0], Track::Flows));
+    assert!(rings.remembered().is_empty());
+}
