@@ -46,7 +46,9 @@ lab-down: ## Take the lab away
 test: ## All that CI runs: lint, unit, integration and fuzz tests; as root, or in user namespaces
 	@scripts/install-deps.sh $(NETWORK) promtool systemd-analyze g++ ping python3 nginx haproxy keepalived strace iptables \
 	    chromium tmux dash shellcheck prometheus jsonschema mandoc man zsh fish dpkg-shlibdeps lintian
-	@$(MAKE) --no-print-directory lint unit instructions unit-file integration deb-test
+	@$(MAKE) --no-print-directory lint unit instructions unit-file integration
+	@if scripts/has-bpf.sh; then $(MAKE) --no-print-directory integration-engines; fi
+	@$(MAKE) --no-print-directory deb-test
 	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=30
 	@scripts/skipped.sh
 
