@@ -56,11 +56,13 @@ test: ## All that CI runs: lint, unit, integration and fuzz tests; as root, or i
 lint: ## Formatting, clippy with warnings as errors, licences where cargo-deny is installed
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+	$(CARGO) clippy --package lbcore --features interleaved --test interleaved --quiet -- -D warnings
 	if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check licenses bans sources; fi
 
 .PHONY: unit
-unit: ## Unit and documentation tests
+unit: ## Unit and documentation tests, and every interleaving of two writers of the flow table
 	$(CARGO) test --workspace --exclude integration --quiet
+	$(CARGO) test --package lbcore --features interleaved --test interleaved --quiet
 
 .PHONY: unit-file
 unit-file: ## The systemd unit: no mistakes, exposure 2.5 or better

@@ -9,11 +9,11 @@
 //! | 5 | tick of the insert |
 //! | 6, 7 | zero |
 
+use super::atomic::fence;
 use super::layout::Bucket;
 use crate::net::{Addr, FlowKey, Protocol, ServiceKey};
 use crate::time::Tick;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::fence;
 
 /// Writes the words of a slot that is busy and the caller's.
 pub(super) fn write(words: &Bucket, key: &FlowKey, created: Tick) {

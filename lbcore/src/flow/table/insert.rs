@@ -1,12 +1,12 @@
 //! Remembering a new flow, and making room for it.
 
+use super::atomic::fence;
 use super::layout::SLOTS;
 use super::{FlowTable, Hit, Slot, cold, slot};
 use crate::flow::Entry;
 use crate::net::{FlowHash, FlowKey};
 use crate::time::Tick;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::atomic::fence;
 
 /// A flow seen this recently is in use: it never makes room for another.
 const PROTECTED_MS: u64 = 5_000;

@@ -1,11 +1,11 @@
 //! Where everything lies in the memory of a flow table, and the header that says so to the next
 //! process.
 
+use super::atomic::AtomicU64;
 use super::walk::Recovered;
 use super::{FlowTable, Slot};
 use crate::net::HashKey;
 use std::fmt;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use thiserror::Error;
 

@@ -16,6 +16,7 @@
 //!
 //! A writer that dies in between leaves a slot busy, pending or gone; [`FlowTable::open`] frees it.
 
+mod atomic;
 mod cold;
 mod insert;
 mod layout;

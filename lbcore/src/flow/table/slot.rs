@@ -1,9 +1,9 @@
 //! The two words of a slot and the only ways they change.
 
+use super::atomic::AtomicU64;
 use super::layout::Bucket;
 use crate::flow::{Entry, State};
 use crate::net::FlowHash;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 /// Signature of a slot that nobody uses.
@@ -140,9 +140,11 @@ impl<'m> SlotRef<'m> {
         self.signature.store(FREE, Release);
     }
 
+    /// Whoever fails sees what the one who was quicker had done before: the slot of an insert that made
+    /// ours give way.
     fn swap(self, old: u64, new: u64) -> bool {
         self.entry
-            .compare_exchange(old, new, AcqRel, Relaxed)
+            .compare_exchange(old, new, AcqRel, Acquire)
             .is_ok()
     }
 }
