@@ -161,10 +161,8 @@ impl Lbd {
         for entry in std::fs::read_dir(daemon.dir())? {
             chown(entry?.path(), user, group)?;
         }
-        // As lbd-af-xdp.conf has it: sockets share memory with the kernel.
-        let mut command = wire.lb.command("prlimit");
+        let mut command = wire.lb.command("setpriv");
         command
-            .args(["--memlock=unlimited", "setpriv"])
             .args([format!("--reuid={USER}"), format!("--regid={USER}")])
             .arg("--clear-groups");
         for set in ["inh-caps", "ambient-caps", "bounding-set"] {
