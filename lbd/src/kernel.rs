@@ -9,6 +9,7 @@ use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::AsFd;
+use std::thread;
 
 /// An EtherType for local experiments (IEEE 802, 0x88b5): no traffic has it.
 const NO_TRAFFIC: libc::c_int = 0x88b5;
@@ -139,10 +140,20 @@ const FEATURES: [Feature; 5] = [
 /// descriptors) counts as there: whoever uses it will say so.
 pub fn lacks(needs: Needs) -> Vec<Lack> {
     let wanted = FEATURES.iter().filter(|f| (f.wanted)(needs));
-    wanted
-        .filter(|f| (f.attempt)().is_err_and(|error| is_absence(&error)))
-        .map(|f| f.lack)
-        .collect()
+    // All at once: a packet socket that closes waits until no core can see it any more, and a start
+    // after a crash is short of nothing but time.
+    thread::scope(|scope| {
+        let attempts: Vec<_> = wanted
+            .map(|feature| (scope.spawn(feature.attempt), feature.lack))
+            .collect();
+        let ended = attempts
+            .into_iter()
+            .map(|(attempt, lack)| (attempt.join(), lack));
+        ended
+            .filter(|(tried, _)| matches!(tried, Ok(Err(error)) if is_absence(error)))
+            .map(|(_, lack)| lack)
+            .collect()
+    })
 }
 
 /// Whether the kernel does not know what was asked for.
