@@ -35,7 +35,7 @@ pub enum Engine {
     Native,
     /// XDP behind the driver.
     Generic,
-    /// AF_XDP sockets.
+    /// AF_XDP sockets in the driver, by copy.
     AfXdp,
     /// Raw sockets.
     AfPacket,
@@ -81,9 +81,10 @@ impl Setup {
             .network("flow_entries", &self.flow_entries.to_string())
             .network("workers", "1");
         match self.engine {
-            Engine::Native => conf = conf.network("xdp_mode", "\"native\""),
+            // As what they are measured against; lbd would keep out of a veth's driver by itself.
+            Engine::Native | Engine::AfXdp => conf = conf.network("xdp_mode", "\"native\""),
             Engine::Generic => conf = conf.network("xdp_mode", "\"generic\""),
-            Engine::AfXdp | Engine::AfPacket => {}
+            Engine::AfPacket => {}
         }
         for n in 0..self.services {
             let service = ServiceConf::udp(&format!("udp{n}"), UDP_PORT + n);

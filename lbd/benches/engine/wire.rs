@@ -72,13 +72,10 @@ impl Generator {
     /// Opens it; the calling thread moves to the wire's namespace.
     pub fn new(net: &Net) -> Self {
         enter(&net.wire);
-        let socket = PacketSocket::new().expect("socket");
-        socket.carry_virtio_header().expect("virtio header");
-        socket.send_buffer(64 << 20).expect("send buffer");
         let bursts = (0..16).map(|n| frame(1000 + n, SEGMENTS)).collect();
         Generator {
             ifindex: net.wire_index,
-            sender: FrameSender::new(socket),
+            sender: FrameSender::open(net.wire_index, 64 << 20).expect("sockets"),
             bursts,
         }
     }
@@ -94,6 +91,7 @@ impl Generator {
             let frames = self.bursts.iter().cycle().take(FILL);
             let frames = frames.map(|burst| Outgoing {
                 ifindex,
+                headed: true,
                 bytes: burst,
             });
             self.sender.send(frames, |_, error| panic!("fill: {error}"));
@@ -131,6 +129,7 @@ impl Generator {
             let ifindex = self.ifindex;
             let frames = self.bursts.iter().map(|burst| Outgoing {
                 ifindex,
+                headed: true,
                 bytes: burst,
             });
             self.sender
@@ -156,6 +155,7 @@ impl Generator {
             let begin = Instant::now();
             let frames = [Outgoing {
                 ifindex: self.ifindex,
+                headed: true,
                 bytes: &ping,
             }];
             self.sender

@@ -2,7 +2,6 @@
 
 use crate::sys::netns::Netns;
 use crate::sys::packet_send::FrameSender;
-use crate::sys::packet_socket::PacketSocket;
 
 /// Makes the pair (again, if it was deleted), up. `lb` is 02:00:00:00:00:01.
 pub(crate) fn join(lb: &Netns, wire: &Netns) {
@@ -21,14 +20,12 @@ pub(crate) fn ifindex(netns: &Netns, name: &'static str) -> u32 {
     link.expect("the interface is there").index
 }
 
-/// Sends frames from the calling thread's namespace, each after its virtio header.
+/// Sends frames out of an interface of the calling thread's namespace.
 ///
 /// They go past the queueing discipline: the kernel attaches it some time after a link comes up,
 /// and swallows frames until then.
-pub(crate) fn sender() -> FrameSender {
-    let socket = PacketSocket::new().expect("socket");
-    socket.carry_virtio_header().expect("virtio header");
-    socket.bypass_qdisc().expect("bypass");
-    socket.send_buffer(64 << 20).expect("send buffer");
-    FrameSender::new(socket)
+pub(crate) fn sender(ifindex: u32) -> FrameSender {
+    let sender = FrameSender::open(ifindex, 64 << 20).expect("sockets");
+    sender.bypass_qdisc().expect("bypass");
+    sender
 }

@@ -222,22 +222,21 @@ impl Xsk {
         Some(self.held.len() - 1)
     }
 
-    /// The `nth` frame held, with so many bytes before it; `None` if they are not there, or it is on its
-    /// way out.
-    pub fn frame(&self, nth: usize, before: usize) -> Option<&[u8]> {
+    /// The `nth` frame held; `None` if there is none, or it is on its way out.
+    pub fn frame(&self, nth: usize) -> Option<&[u8]> {
         let held = self.held.get(nth).filter(|held| !held.sent)?;
         // SAFETY: the kernel gave the chunk to us by the receive ring, and we have not given it back: that
         // is done by `send`, which marks it, and by `release`, which forgets it.
         let chunk = unsafe { self.umem.chunk(held.chunk) }?;
-        chunk.get(held.start.checked_sub(before)?..held.start + held.len)
+        chunk.get(held.start..held.start + held.len)
     }
 
     /// As [`frame`](Self::frame), to edit.
-    pub fn frame_mut(&mut self, nth: usize, before: usize) -> Option<&mut [u8]> {
+    pub fn frame_mut(&mut self, nth: usize) -> Option<&mut [u8]> {
         let held = *self.held.get(nth).filter(|held| !held.sent)?;
         // SAFETY: as in `frame`.
         let chunk = unsafe { self.umem.chunk_mut(held.chunk) }?;
-        chunk.get_mut(held.start.checked_sub(before)?..held.start + held.len)
+        chunk.get_mut(held.start..held.start + held.len)
     }
 
     /// Hands the `nth` frame held over to be sent by the next [`transmit`](Self::transmit); false if that

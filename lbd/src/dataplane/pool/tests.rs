@@ -6,7 +6,6 @@ use crate::live::WorkerState;
 use crate::live::event::Link;
 use crate::sys::netns::Netns;
 use crate::sys::packet_send::Outgoing;
-use crate::sys::packet_socket::VIRTIO_HEADER;
 use lbcore::director::DropReason;
 use lbcore::flow::FlowTable;
 use lbcore::net::{FrameMeta, HashKey, MacAddr};
@@ -71,8 +70,7 @@ fn send(wire: &Netns, host: u8, ports: std::ops::Range<u16>) {
     let ifindex = testlink::ifindex(wire, "wire");
     let frames: Vec<_> = ports
         .map(|port| {
-            let mut frame = vec![0; VIRTIO_HEADER];
-            frame.extend([2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 7, 8, 0]);
+            let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 7, 8, 0];
             frame.extend([0x45, 0, 0, 28, 0, 1, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1]);
             frame.extend([192, 0, 2, host]);
             frame.extend(port.to_be_bytes());
@@ -81,9 +79,10 @@ fn send(wire: &Netns, host: u8, ports: std::ops::Range<u16>) {
         })
         .collect();
     wire.run(move || {
-        let mut sender = testlink::sender();
+        let mut sender = testlink::sender(ifindex);
         let frames = frames.iter().map(|frame| Outgoing {
             ifindex,
+            headed: false,
             bytes: frame,
         });
         sender.send(frames, |nth, error| panic!("frame {nth}: {error}"));

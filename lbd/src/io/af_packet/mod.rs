@@ -4,8 +4,8 @@
 //! The ring is TPACKET_V2 with slots for one frame of the interface's MTU: frames arrive one by
 //! one, without V3's wait for a block to fill. A larger one, a super-frame that offloads have put
 //! together, leaves its head in the slot and itself, whole, on the socket's receive queue
-//! (`PACKET_COPY_THRESH`), in the same order. The virtio header that comes before each frame goes
-//! out with it and tells the kernel what is unfinished. `docs/decisions.md` has the figures.
+//! (`PACKET_COPY_THRESH`), in the same order. The virtio header that comes before each frame
+//! goes out with it if it tells the kernel of something unfinished. `docs/decisions.md` has the figures.
 
 mod filter;
 mod open;
@@ -66,7 +66,8 @@ enum Place {
 #[derive(Debug)]
 struct Forwarded {
     place: Place,
-    /// The virtio header and the frame.
+    headed: bool,
+    /// The frame, and its virtio header before it if it has to go along.
     bytes: Range<usize>,
     ifindex: u32,
 }
@@ -186,9 +187,12 @@ impl AfPacket {
             header -= virtio::TAG;
             virtio::restore_tag(&mut data[header..end], tag);
         }
+        let headed = virtio::is_unfinished(&data[header..]);
+        let begin = if headed { header } else { header + virtio::LEN };
         self.outbox.push(Forwarded {
             place,
-            bytes: header..end,
+            headed,
+            bytes: begin..end,
             ifindex,
         });
     }
@@ -205,6 +209,7 @@ impl AfPacket {
                 .unwrap_or_default();
             Outgoing {
                 ifindex: frame.ifindex,
+                headed: frame.headed,
                 bytes,
             }
         });

@@ -3,7 +3,7 @@
 use super::filter;
 use crate::sys::ethtool;
 use crate::sys::packet_ring::RxRing;
-use crate::sys::packet_send::FrameSender;
+use crate::sys::packet_send::{FrameSender, SEND_QUEUE};
 use crate::sys::packet_socket::PacketSocket;
 use std::io;
 use std::net::IpAddr;
@@ -91,9 +91,6 @@ pub enum OpenError {
 /// 64 KiB, three milliseconds at 100 Gbit/s. Beyond it they count as truncated.
 const RECEIVE_QUEUE: i32 = 32 << 20;
 
-/// Frames on their way out, in bytes of kernel memory: a batch of super-frames and then some.
-const SEND_QUEUE: i32 = 8 << 20;
-
 /// Bytes of an Ethernet header, and of one VLAN tag left in the frame.
 const LINK_HEADER: usize = 14 + 4;
 
@@ -154,17 +151,12 @@ pub(super) fn open(options: &Options<'_>) -> Result<Parts, OpenError> {
         .attach_filter(&program)
         .map_err(os("attaching the filter for the VIPs"))?;
 
-    let sender = PacketSocket::new().map_err(os("opening a packet socket"))?;
-    sender
-        .carry_virtio_header()
-        .map_err(os("asking for virtio headers (PACKET_VNET_HDR)"))?;
-    sender
-        .send_buffer(SEND_QUEUE)
-        .map_err(os("sizing the send queue"))?;
+    let sender = FrameSender::open(options.ifindex, SEND_QUEUE)
+        .map_err(os("opening the sockets that send"))?;
     Ok(Parts {
         socket,
         ring,
-        sender: FrameSender::new(sender),
+        sender,
         group,
     })
 }

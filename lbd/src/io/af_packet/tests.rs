@@ -77,7 +77,7 @@ impl Rig {
         socket.ignore_outgoing().expect("ignore outgoing");
         let ring = RxRing::map(&socket, 65_536, 64 << 20).expect("ring");
         socket.bind(index, libc::ETH_P_ALL).expect("bind");
-        (socket, ring, testlink::sender())
+        (socket, ring, testlink::sender(index))
     }
 
     fn engine(&self, fanout: Fanout) -> AfPacket {
@@ -112,6 +112,7 @@ impl Rig {
         let ifindex = self.wire_index;
         let frames = frames.iter().map(|frame| Outgoing {
             ifindex,
+            headed: true,
             bytes: frame,
         });
         self.sender
@@ -385,6 +386,30 @@ fn a_super_frame_without_room_for_its_copy_is_lost_and_never_sent() {
     turn_until(&mut engine, &mut handler, |handler| handler.sent == 2);
     assert_eq!(handler.lost, vec![DropReason::Truncated; 2]);
     assert_eq!(handler.seen.len(), 2);
+}
+
+#[test]
+fn finished_and_unfinished_frames_go_out_in_the_order_they_came() {
+    let Some(mut rig) = Rig::new() else {
+        return;
+    };
+    let (mut engine, mut handler) = (rig.engine(Fanout::Alone), rig.forwarder());
+    let frames: Vec<_> = (0..12_u16)
+        .map(|n| match n % 4 {
+            0 | 1 => udp(rig.mac, VIP, n, 18),
+            _ => super_frame(rig.mac, 2000 + usize::from(n)),
+        })
+        .collect();
+    rig.send(&frames);
+    turn_until(&mut engine, &mut handler, |handler| {
+        handler.sent == frames.len() as u64
+    });
+    for frame in &frames {
+        let (back, _) = rig.next().expect("back");
+        assert_eq!(back[..2], frame[..2], "what the kernel has to finish");
+        assert!(back[virtio::LEN..] == forwarded(frame)[virtio::LEN..]);
+    }
+    assert!(handler.lost.is_empty());
 }
 
 #[test]

@@ -32,6 +32,12 @@ pub fn gso_size(header: &[u8]) -> u16 {
     }
 }
 
+/// Whether the kernel has to finish the frame: cut it, or write its checksum. `header` begins with the
+/// virtio header; what it says besides is of use on receipt only.
+pub fn is_unfinished(header: &[u8]) -> bool {
+    header[GSO_TYPE] != 0 || header[FLAGS] & NEEDS_CSUM != 0
+}
+
 /// Puts a VLAN tag back: `buffer` holds [`TAG`] spare bytes, the virtio header and the frame;
 /// header and MACs move over the spare bytes, the tag takes their place, and what the header says
 /// of offsets grows. `buffer` must hold a frame of at least 14 bytes.
@@ -100,5 +106,21 @@ mod tests {
     #[test]
     fn an_ordinary_frame_has_no_segment_size() {
         assert_eq!(gso_size(&buffer(NEEDS_CSUM, 0, 0, 34)[TAG..]), 0);
+    }
+
+    #[test]
+    fn super_frames_and_frames_without_a_checksum_are_unfinished() {
+        /// VIRTIO_NET_HDR_F_DATA_VALID: the checksum was looked at, and is good.
+        const DATA_VALID: u8 = 2;
+        for (flags, gso_type, unfinished) in [
+            (0, 0, false),
+            (DATA_VALID, 0, false),
+            (NEEDS_CSUM, 0, true),
+            (NEEDS_CSUM, 1, true),
+            (DATA_VALID, 4, true),
+        ] {
+            let header = buffer(flags, gso_type, 0, 0);
+            assert_eq!(is_unfinished(&header[TAG..]), unfinished);
+        }
     }
 }

@@ -10,7 +10,6 @@ pub use open::{CHUNKS, OpenError, Options, chunk_for, room_in, with_chunks};
 
 use super::{Disposition, FrameHandler, FrameIo, IoFault, send_failure};
 use crate::sys::packet_send::{FrameSender, Outgoing};
-use crate::sys::packet_socket::VIRTIO_HEADER;
 use crate::sys::xsk::{self, Way, Xsk};
 use lbcore::director::DropReason;
 use lbcore::net::FrameMeta;
@@ -162,7 +161,7 @@ impl Queue {
             let Some(nth) = self.socket.take() else {
                 break;
             };
-            let frame = self.socket.frame_mut(nth, 0);
+            let frame = self.socket.frame_mut(nth);
             let Some(frame) = frame.filter(|frame| frame.len() >= ETHERNET) else {
                 handler.lost(ifindex, DropReason::Truncated);
                 continue;
@@ -177,7 +176,7 @@ impl Queue {
                     }
                 }
                 Disposition::Forward { ifindex: egress } => {
-                    elsewhere.note(&mut self.socket, nth, egress, handler);
+                    elsewhere.frames.push((nth, egress));
                 }
             }
         }
@@ -230,30 +229,15 @@ impl Elsewhere {
         }
     }
 
-    /// Notes a frame, and writes a virtio header before it that says that nothing is unfinished.
-    fn note<H: FrameHandler>(
-        &mut self,
-        socket: &mut Xsk,
-        nth: usize,
-        ifindex: u32,
-        handler: &mut H,
-    ) {
-        match socket.frame_mut(nth, VIRTIO_HEADER) {
-            Some(frame) => {
-                frame[..VIRTIO_HEADER].fill(0);
-                self.frames.push((nth, ifindex));
-            }
-            None => handler.lost(ifindex, DropReason::SendFailed),
-        }
-    }
-
     fn send<H: FrameHandler>(&mut self, socket: &Xsk, handler: &mut H) {
         if self.frames.is_empty() {
             return;
         }
         let frames = self.frames.iter().map(|&(nth, ifindex)| Outgoing {
             ifindex,
-            bytes: socket.frame(nth, VIRTIO_HEADER).unwrap_or_default(),
+            // Nothing about it is unfinished: AF_XDP could not say so.
+            headed: false,
+            bytes: socket.frame(nth).unwrap_or_default(),
         });
         let refused = &mut self.refused;
         self.sender.send(frames, |nth, error| {

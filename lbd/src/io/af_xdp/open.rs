@@ -1,8 +1,7 @@
 //! Opening the sockets: as many chunks as the process may lock, zero-copy only where it is asked for.
 
 use super::BATCH;
-use crate::sys::packet_send::FrameSender;
-use crate::sys::packet_socket::PacketSocket;
+use crate::sys::packet_send::{FrameSender, SEND_QUEUE};
 use crate::sys::xsk::{self, Way, Xsk};
 use std::io;
 use std::thread;
@@ -30,9 +29,6 @@ const FREE_WITHIN: Duration = Duration::from_secs(1);
 
 /// And so often.
 const AGAIN: Duration = Duration::from_millis(10);
-
-/// Frames on their way out of other interfaces, in bytes of kernel memory.
-const SEND_QUEUE: i32 = 8 << 20;
 
 /// What to open.
 #[derive(Clone, Debug)]
@@ -99,18 +95,12 @@ pub fn room_in(chunk: usize) -> usize {
 pub(super) fn open(options: &Options) -> Result<(Vec<Xsk>, FrameSender), OpenError> {
     let sockets = options.queues.iter().map(|&queue| one(options, queue));
     let sockets = sockets.collect::<Result<Vec<_>, _>>()?;
-    let os = |step: &str| {
-        let step = step.to_owned();
-        move |source| OpenError::Os { step, source }
-    };
-    let sender = PacketSocket::new().map_err(os("opening a packet socket"))?;
-    sender
-        .carry_virtio_header()
-        .map_err(os("asking for virtio headers (PACKET_VNET_HDR)"))?;
-    sender
-        .send_buffer(SEND_QUEUE)
-        .map_err(os("sizing the send queue"))?;
-    Ok((sockets, FrameSender::new(sender)))
+    let sender = FrameSender::open(options.ifindex, SEND_QUEUE);
+    let sender = sender.map_err(|source| OpenError::Os {
+        step: "opening the sockets that send".to_owned(),
+        source,
+    })?;
+    Ok((sockets, sender))
 }
 
 fn one(options: &Options, queue: u32) -> Result<Xsk, OpenError> {
