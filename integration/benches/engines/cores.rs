@@ -9,7 +9,11 @@ pub const GENERATOR: usize = 0;
 /// The balancer's, as far as it is a process.
 pub const BALANCER: usize = 1;
 
-/// Binds the calling thread to a core; threads and processes it starts follow.
+/// As systemd/lbd.service has it.
+const NICE: i32 = -10;
+
+/// Binds the calling thread to a core, and puts it before what else runs there, as lbd's unit does; threads
+/// and processes it starts follow.
 ///
 /// # Panics
 /// When this process may not use that core: two are needed.
@@ -17,6 +21,8 @@ pub fn pin(core: usize) {
     let mut set = CpuSet::new();
     set.set(core).expect("a core that can exist");
     sched_setaffinity(Pid::from_raw(0), &set).expect("two cores are needed");
+    // Without the privilege all are alike, too.
+    let _ = rustix::process::setpriority_process(None, NICE);
 }
 
 /// Runs `f` on a core.

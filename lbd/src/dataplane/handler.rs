@@ -11,12 +11,12 @@ use lbcore::time::Tick;
 use lbcore::trace::Seen;
 use std::sync::Arc;
 
-/// Flow table buckets looked at for expiry per turn: at 1,000 turns a second under load a table of
-/// 2^18 buckets is swept in about four seconds, at well under 1 % of a core.
-const EXPIRE_BUCKETS: usize = 64;
+/// Flow table buckets looked at for expiry per millisecond, however many turns that has: a table of 2^18
+/// buckets is swept in about four seconds, at well under 1 % of a core.
+const EXPIRE_BUCKETS: u64 = 64;
 
-/// An idle worker turns ten times a second, so it sweeps more at a time to keep the same pace.
-const EXPIRE_BUCKETS_IDLE: usize = 4096;
+/// And at most so many at a time: frames wait meanwhile.
+const EXPIRE_AT_ONCE: u64 = 4096;
 
 /// A worker's frame handler.
 pub struct Packets {
@@ -29,8 +29,8 @@ pub struct Packets {
     cursors: Cursors,
     flood: Flood,
     now: Tick,
-    sweep: usize,
-    frames_this_turn: u32,
+    next_bucket: usize,
+    swept: Tick,
 }
 
 impl Packets {
@@ -41,7 +41,7 @@ impl Packets {
         let flood = Flood::new(live.flows.capacity());
         let count = live.workers().len().max(1);
         // Workers sweep the whole table together: each begins in its own part.
-        let sweep = live.flows.buckets() / count * number;
+        let next_bucket = live.flows.buckets() / count * number;
         Packets {
             live,
             me,
@@ -51,8 +51,8 @@ impl Packets {
             cursors: Cursors::new(number),
             flood,
             now: clock::now(),
-            sweep,
-            frames_this_turn: 0,
+            next_bucket,
+            swept: clock::now(),
         }
     }
 
@@ -69,6 +69,29 @@ impl Packets {
             tap.packet(self.now, seen, decision, verdict, &self.current);
         }
     }
+
+    /// Forgets the flows of so many buckets that are over.
+    fn sweep(&mut self, buckets: usize) {
+        let (table, now, loads) = (&self.current, self.now, &self.live.loads);
+        let counters = &self.me.counters;
+        // Before the first snapshot no real is known, and every flow the last lbd left would seem
+        // to have outlived its own.
+        if table.generation == 0 {
+            return;
+        }
+        self.live.flows.expire(
+            &mut self.next_bucket,
+            buckets,
+            |entry| table.is_expired(&entry, now),
+            |gone| {
+                loads.sub(gone.real, gone.state.weightiness());
+                // A flow whose real is gone says nothing of who has its id now.
+                if table.real_of(&gone).is_some() {
+                    counters.expired(&gone);
+                }
+            },
+        );
+    }
 }
 
 impl FrameHandler for Packets {
@@ -79,12 +102,10 @@ impl FrameHandler for Packets {
             self.current = latest.clone();
         }
         self.taps = self.live.taps.any().then(|| self.live.taps.list());
-        self.frames_this_turn = 0;
     }
 
     #[inline]
     fn frame(&mut self, frame: &mut [u8], meta: &FrameMeta) -> Disposition {
-        self.frames_this_turn += 1;
         self.me.counters.interface(self.me.slot).received.add(1);
         // Before the frame is rewritten.
         let seen = self.taps.is_some().then(|| Seen::of(frame, meta));
@@ -137,30 +158,11 @@ impl FrameHandler for Packets {
     fn idle(&mut self) {
         self.now = clock::now();
         self.me.beat(self.now);
-        let buckets = if self.frames_this_turn == 0 {
-            EXPIRE_BUCKETS_IDLE
-        } else {
-            EXPIRE_BUCKETS
-        };
-        let (table, now, loads) = (&self.current, self.now, &self.live.loads);
-        let counters = &self.me.counters;
-        // Before the first snapshot no real is known, and every flow the last lbd left would seem
-        // to have outlived its own.
-        if table.generation > 0 {
-            self.live.flows.expire(
-                &mut self.sweep,
-                buckets,
-                |entry| table.is_expired(&entry, now),
-                |gone| {
-                    loads.sub(gone.real, gone.state.weightiness());
-                    // A flow whose real is gone says nothing of who has its id now.
-                    if table.real_of(&gone).is_some() {
-                        counters.expired(&gone);
-                    }
-                },
-            );
+        let passed = self.now.since(self.swept);
+        if passed > 0 {
+            self.swept = self.now;
+            self.sweep((passed * EXPIRE_BUCKETS).min(EXPIRE_AT_ONCE) as usize);
         }
-        self.flood.tick(now, || self.live.flows.len());
-        self.frames_this_turn = 0;
+        self.flood.tick(self.now, || self.live.flows.len());
     }
 }

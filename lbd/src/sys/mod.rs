@@ -15,6 +15,7 @@ pub mod packet_ring;
 pub mod packet_send;
 pub mod packet_socket;
 pub mod peer;
+mod prefetch;
 pub mod program;
 pub mod rlimit;
 pub mod shared_file;

@@ -2,6 +2,7 @@
 //! the slot over by its status word; we hand it back the same way.
 
 use super::packet_socket::PacketSocket;
+use super::prefetch::{CACHE_LINE, prefetch};
 use std::io::{self, Error};
 use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
@@ -119,6 +120,7 @@ impl RxRing {
         }
         let slot = self.slot(self.held);
         self.held += 1;
+        self.expect(self.held + 1);
         // SAFETY: `slot` is inside the mapping, aligned for a tpacket2_hdr, and ours since its
         // status says so (seen with acquire ordering): the kernel does not write to it.
         let header = unsafe { slot.cast::<libc::tpacket2_hdr>().read() };
@@ -164,6 +166,15 @@ impl RxRing {
         }
         self.first = (self.first + self.held) % self.slots;
         self.held = 0;
+    }
+
+    /// Has the processor fetch the slot `nth` places after the first held, as far as headers reach.
+    fn expect(&self, nth: usize) {
+        if nth < self.slots {
+            let slot = self.slot(nth).as_ptr();
+            prefetch(slot);
+            prefetch(slot.wrapping_add(CACHE_LINE));
+        }
     }
 
     fn owned(&self, slot: NonNull<u8>) -> bool {

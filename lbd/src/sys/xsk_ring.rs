@@ -188,6 +188,14 @@ impl<T: Element> Consumer<T> {
         self.ring.word(self.ring.producer).load(Acquire) != self.next
     }
 
+    /// What stands `nth` places after the next element, if the kernel has written that.
+    pub fn peek(&self, nth: u32) -> Option<T> {
+        let written = self.ring.word(self.ring.producer).load(Acquire);
+        // SAFETY: as in `pop`.
+        (written.wrapping_sub(self.next) > nth)
+            .then(|| unsafe { self.ring.element(self.next.wrapping_add(nth)).read() })
+    }
+
     /// Reads the next element; its place is the kernel's again after [`release`](Self::release).
     pub fn pop(&mut self) -> Option<T> {
         if !self.ready() {
