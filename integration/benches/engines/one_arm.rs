@@ -9,9 +9,11 @@ use crate::stand::Stand;
 use crate::wire::Wire;
 
 /// Frames of one turn: short, so that some turns meet nobody else on the machine.
-const FRAMES: u64 = 100_000;
+const FRAMES: u64 = 50_000;
+/// The same of flows that nobody has seen: all of them find room until the end.
+const NEW_FRAMES: u64 = 20_000;
 /// Turns of each contender in a round; the best counts.
-const TURNS: usize = 10;
+const TURNS: usize = 16;
 
 /// Measures all contenders.
 ///
@@ -25,7 +27,7 @@ pub fn measure(stand: &mut Stand) -> anyhow::Result<()> {
     nft::balance(&peer, 10);
     let (_native, native) = stand.lbd("native", Setup::new(Engine::Native, 1 << 21))?;
     let (_generic, generic) = stand.lbd("generic", Setup::new(Engine::Generic, 1 << 20))?;
-    let (_fresh, fresh) = stand.lbd("fresh", Setup::new(Engine::Native, 1 << 20))?;
+    let (_fresh, fresh) = stand.lbd("fresh", Setup::new(Engine::Native, 1 << 21))?;
     let thousand = Traffic::udp(1000);
     let million = Traffic::udp(1_000_000);
     let declined = Traffic {
@@ -56,8 +58,8 @@ pub fn measure(stand: &mut Stand) -> anyhow::Result<()> {
                 *best = best.max(outcome.mpps());
             }
             stand.wait_for_quiet()?;
-            let unseen = stand.unseen(thousand, FRAMES);
-            let outcome = stand.send(&fresh, &unseen, Pace::flood(FRAMES))?;
+            let unseen = stand.unseen(thousand, NEW_FRAMES);
+            let outcome = stand.send(&fresh, &unseen, Pace::flood(NEW_FRAMES))?;
             new = new.max(outcome.mpps());
         }
         for ((row, ..), best) in contenders.iter().zip(best) {
