@@ -201,6 +201,9 @@ int director(struct xdp_md *ctx)
 	if (service->flags & LOOKS_UP)
 		cell = look_up(signature, &entry, read_once(now->nothing));
 	if (cell) {
+		/* Somebody is putting it in or taking it out. The director looks into all slots. */
+		if (!is_entry(entry))
+			return XDP_PASS;
 		id = real_of(entry);
 		real = real_at(half, id);
 		if (!real || real->epoch != epoch_of(entry) || real->service != service->id)
@@ -271,7 +274,9 @@ int director(struct xdp_md *ctx)
 			/* A copy, so that the rest of the program keeps its own in registers. */
 			struct flow flow = packet.flow;
 
-			if (insert(signature, &flow, new, now->now) != STORED)
+			/* No room here, or somebody else is at it: the director makes some, or follows the other,
+			 * or knows where a flow goes that finds none. */
+			if (!insert(signature, &flow, new, now->now))
 				return XDP_PASS;
 			*(is_in(ACTIVE, state_of(new)) ? &tally->active : &tally->inactive) += 1;
 			begins = 1;

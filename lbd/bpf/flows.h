@@ -76,6 +76,13 @@ inline int is_in(u32 set, u32 state)
 }
 
 #define STATES 0x3feU
+
+/* Whether a word is an entry, neither pending nor gone. */
+inline int is_entry(u64 word)
+{
+	return is_in(STATES, state_of(word));
+}
+
 /* State::weightiness */
 #define ACTIVE (BIT(ESTABLISHED) | BIT(UDP) | BIT(UDP_NEW))
 /* State::closing */
@@ -196,8 +203,9 @@ inline u32 slot_with(struct line *line, u64 signature)
 	return SLOTS;
 }
 
-/* Where the entry of the flow with this signature is; 0 if it is not remembered. The signature is read
- * again, since lbd may give the slot to another flow meanwhile. `nothing` is 0, which the verifier does
+/* Where the entry of the flow with this signature is; 0 if no slot has it. What is read there is no entry
+ * (is_entry) while somebody puts the flow in or takes it out; another slot may hold it then. The signature is
+ * read again, since lbd may give the slot to another flow meanwhile. `nothing` is 0, which the verifier does
  * not know: else it would follow each slot through the rest of the program. */
 inline u64 *look_up(u64 signature, u64 *entry, u32 nothing)
 {
@@ -225,41 +233,36 @@ inline u64 *look_up(u64 signature, u64 *entry, u32 nothing)
 	in_order();
 	*entry = read_once(line->words[slot + 1]);
 	in_order();
-	if (read_once(line->words[slot]) != signature || !is_in(STATES, state_of(*entry)))
-		return 0;
+	if (read_once(line->words[slot]) != signature)
+		*entry = GONE;
 	return &line->words[slot + 1];
 }
 
 /* Whether the flow that is pending in a slot gives way to another entry of the same flow among `rivals`,
- * which are slots of `line`. A pending one in a later slot gives way itself. */
-inline int loses_to(struct line *line, u32 rivals, u32 later)
+ * which are slots of `line`. A pending one in a later slot gives way itself; its owner frees that slot. */
+inline int loses_to(struct line *line, u64 signature, u32 rivals, u32 later)
 {
 	u32 slot = 2 * lowest(rivals);
-	u64 word;
+	u64 word, was;
 
 	if (!rivals)
 		return 0;
-	word = read_once(line->words[slot + 1]);
-	if (how_many(rivals) == 1 && word == GONE)
-		return 0;
 	/* More than one rival: let them have it. */
-	if (rivals & ~later || how_many(rivals) > 1 || (word & PENDING) != PENDING)
+	if (how_many(rivals) > 1)
 		return 1;
-	if (__sync_val_compare_and_swap(&line->words[slot + 1], word, GONE) != word)
-		return 1;
-	write_once(line->words[slot], FREE);
-	return 0;
+	word = read_once(line->words[slot + 1]);
+	if (!(rivals & ~later) && (word & PENDING) == PENDING) {
+		was = __sync_val_compare_and_swap(&line->words[slot + 1], word, GONE);
+		word = was == word ? GONE : was;
+	}
+	in_order();
+	/* A rival that is gone may have left its slot to another flow, whose word this is. */
+	return word != GONE && read_once(line->words[slot]) == signature;
 }
 
-enum inserted {
-	STORED,
-	/* Both buckets are full. */
-	FULL,
-	/* Somebody else is at it, or lbd wants nobody to. */
-	YIELDED,
-};
-
-/* FlowTable::insert, but that nothing makes room: that is the director's. Verified by itself. */
+/* FlowTable::insert, but that nothing makes room: that is the director's. Whether the flow is remembered now.
+ * If not, both buckets are full, somebody else is at it, or lbd wants nobody to be: the packet is the
+ * director's in each case, and nobody asks which. Verified by itself. */
 __attribute__((noinline)) int insert(u64 signature, const struct flow *flow, u64 entry, u64 now)
 {
 	u32 ours = first_bucket(signature), other = second_bucket(signature);
@@ -268,14 +271,15 @@ __attribute__((noinline)) int insert(u64 signature, const struct flow *flow, u64
 	struct line *header = line_at(0);
 	struct line *cold, *count;
 	u32 slot, mine, free, second_free, later = 0xf;
+	u64 pending = entry | PENDING;
 	u64 *cell;
 
 	if (!flow || !line || !second || !header || read_once(header->words[AT_PAUSED]))
-		return YIELDED;
+		return 0;
 	free = slots_with(line, FREE);
 	second_free = slots_with(second, FREE);
 	if (!free && !second_free)
-		return FULL;
+		return 0;
 	if (how_many(second_free) > how_many(free)) {
 		struct line *first = line;
 
@@ -289,11 +293,11 @@ __attribute__((noinline)) int insert(u64 signature, const struct flow *flow, u64
 	cold = line_at(first_cold(ours) + slot);
 	count = line_at(FIRST_STRIPE + (ours & (STRIPES - 1)));
 	if (!cold || !count)
-		return YIELDED;
+		return 0;
 	if (__sync_val_compare_and_swap(&line->words[2 * slot], FREE, BUSY) != FREE)
-		return YIELDED;
+		return 0;
 	cell = &line->words[2 * slot + 1];
-	write_once(*cell, entry | PENDING);
+	write_once(*cell, pending);
 	write_once(cold->words[0], be64(flow->client.high));
 	write_once(cold->words[1], be64(flow->client.low));
 	write_once(cold->words[2], be64(flow->vip.high));
@@ -306,14 +310,14 @@ __attribute__((noinline)) int insert(u64 signature, const struct flow *flow, u64
 	/* Published; of two inserts of one flow at least one sees the other from here. */
 	__sync_lock_test_and_set(&line->words[2 * slot], signature);
 	mine = 1U << slot;
-	if (loses_to(line, slots_with(line, signature) & ~mine, ~(mine - 1))
-	    || loses_to(second, slots_with(second, signature), later)) {
-		if (__sync_val_compare_and_swap(cell, entry | PENDING, GONE) == (entry | PENDING))
-			write_once(line->words[2 * slot], FREE);
-		return YIELDED;
+	if (loses_to(line, signature, slots_with(line, signature) & ~mine, ~(mine - 1))
+	    || loses_to(second, signature, slots_with(second, signature), later)
+	    || __sync_val_compare_and_swap(cell, pending, entry) != pending) {
+		/* Unless the one we give way to has done it. */
+		__sync_val_compare_and_swap(cell, pending, GONE);
+		write_once(line->words[2 * slot], FREE);
+		return 0;
 	}
-	if (__sync_val_compare_and_swap(cell, entry | PENDING, entry) != (entry | PENDING))
-		return YIELDED;
 	__sync_fetch_and_add(&count->words[0], 1);
-	return STORED;
+	return 1;
 }

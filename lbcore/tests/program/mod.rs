@@ -3,6 +3,7 @@
 //! As x86 orders memory: a load acquires, a store releases, and an atomic instruction is a full barrier
 //! besides.
 
+use lbcore::net::{Addr, FlowKey};
 use loom::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// How the program loads.
@@ -15,27 +16,19 @@ const BUSY: u64 = 1;
 const GONE: u64 = 0;
 const PENDING: u64 = 0xf << 32;
 
+const AT_PAUSED: usize = 4;
 const SLOTS: usize = 4;
 const LINE: usize = 8;
 const FIRST_STRIPE: usize = 32;
 const HEADER_LINES: usize = 64;
 
-/// What `insert` says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Said {
-    /// STORED.
-    Stored,
-    /// FULL or YIELDED: the packet goes up to the director.
-    Yielded,
-}
-
 /// Where the two words of every slot are.
 pub fn slots() -> impl Iterator<Item = [usize; 2]> {
-    (0..2 * SLOTS).map(|slot| {
-        [
-            HEADER_LINES * LINE + 2 * slot,
-            HEADER_LINES * LINE + 2 * slot + 1,
-        ]
+    (0..2).flat_map(|bucket| {
+        (0..SLOTS).map(move |slot| {
+            let at = signature_at(bucket, slot);
+            [at, at + 1]
+        })
     })
 }
 
@@ -43,11 +36,11 @@ fn signature_at(bucket: usize, slot: usize) -> usize {
     (HEADER_LINES + bucket) * LINE + 2 * slot
 }
 
-fn swap(cell: &AtomicU64, old: u64, new: u64) -> bool {
+fn compare_and_swap(cell: &AtomicU64, old: u64, new: u64) -> u64 {
     fence(Ordering::SeqCst);
-    let swapped = cell.compare_exchange(old, new, ATOMIC, LOAD).is_ok();
+    let was = cell.compare_exchange(old, new, ATOMIC, LOAD);
     fence(Ordering::SeqCst);
-    swapped
+    was.unwrap_or_else(|other| other)
 }
 
 fn slots_with(memory: &[AtomicU64], bucket: usize, signature: u64) -> Vec<usize> {
@@ -56,81 +49,102 @@ fn slots_with(memory: &[AtomicU64], bucket: usize, signature: u64) -> Vec<usize>
         .collect()
 }
 
-/// look_up: where the entry of a flow is, and the entry.
+/// look_up: where the entry of a flow is, and what was read there.
 pub fn look_up(memory: &[AtomicU64], signature: u64) -> Option<(usize, u64)> {
     let at = (0..2).find_map(|bucket| {
-        let slots = slots_with(memory, bucket, signature);
-        Some(signature_at(bucket, *slots.first()?))
+        let mut slots = (0..SLOTS).map(|slot| signature_at(bucket, slot));
+        slots.find(|&at| memory[at].load(LOAD) == signature)
     })?;
     let word = memory[at + 1].load(LOAD);
-    let state = word >> 32 & 0xf;
-    let whole = (1..=9).contains(&state) && memory[at].load(LOAD) == signature;
-    whole.then_some((at + 1, word))
+    let same = memory[at].load(LOAD) == signature;
+    Some((at + 1, if same { word } else { GONE }))
 }
 
 /// A packet of a known flow.
 pub fn update(memory: &[AtomicU64], at: usize, old: u64, new: u64) -> bool {
-    swap(&memory[at], old, new)
+    compare_and_swap(&memory[at], old, new) == old
 }
 
-/// loses_to: whether the flow that is pending in `mine` gives way to another entry of the same flow among
-/// `rivals`, which are slots of a bucket.
+/// loses_to, with the bits of `later` as a function.
 fn loses_to(
     memory: &[AtomicU64],
     bucket: usize,
+    signature: u64,
     rivals: &[usize],
     later: impl Fn(usize) -> bool,
 ) -> bool {
     let Some(&first) = rivals.first() else {
         return false;
     };
+    if rivals.len() > 1 {
+        return true;
+    }
     let at = signature_at(bucket, first);
-    let word = memory[at + 1].load(LOAD);
-    if rivals.len() == 1 && word == GONE {
-        return false;
+    let mut word = memory[at + 1].load(LOAD);
+    if later(first) && word & PENDING == PENDING {
+        let was = compare_and_swap(&memory[at + 1], word, GONE);
+        word = if was == word { GONE } else { was };
     }
-    if rivals.len() > 1 || !later(first) || word & PENDING != PENDING {
-        return true;
-    }
-    if !swap(&memory[at + 1], word, GONE) {
-        return true;
-    }
-    memory[at].store(FREE, STORE);
-    false
+    word != GONE && memory[at].load(LOAD) == signature
 }
 
-/// insert, without the cold words.
-pub fn insert(memory: &[AtomicU64], signature: u64, entry: u64) -> Said {
+fn half(address: Addr, high: bool) -> u64 {
+    let bits = u128::from_be_bytes(address.octets());
+    (bits >> if high { 64 } else { 0 }) as u64
+}
+
+/// insert: whether the flow is remembered.
+pub fn insert(memory: &[AtomicU64], signature: u64, flow: &FlowKey, entry: u64, now: u64) -> bool {
+    if memory[AT_PAUSED].load(LOAD) != 0 {
+        return false;
+    }
     let free = [0, 1].map(|bucket| slots_with(memory, bucket, FREE));
     // The emptier bucket, the first one of two alike.
     let ours = usize::from(free[1].len() > free[0].len());
     let Some(&slot) = free[ours].first() else {
-        return Said::Yielded;
+        return false;
     };
     let at = signature_at(ours, slot);
-    if !swap(&memory[at], FREE, BUSY) {
-        return Said::Yielded;
+    if compare_and_swap(&memory[at], FREE, BUSY) != FREE {
+        return false;
     }
-    memory[at + 1].store(entry | PENDING, STORE);
+    let pending = entry | PENDING;
+    memory[at + 1].store(pending, STORE);
+    let cold = (HEADER_LINES + 2 + ours * SLOTS + slot) * LINE;
+    let service = flow.service;
+    let ports = u64::from(flow.client_port) << 48
+        | u64::from(service.port) << 32
+        | u64::from(service.protocol.number()) << 16;
+    let words = [
+        half(flow.client, true),
+        half(flow.client, false),
+        half(service.vip, true),
+        half(service.vip, false),
+        ports,
+        now,
+        0,
+        0,
+    ];
+    for (at, word) in (cold..).zip(words) {
+        memory[at].store(word, STORE);
+    }
     fence(Ordering::SeqCst);
     memory[at].swap(signature, ATOMIC);
     fence(Ordering::SeqCst);
     let other = 1 - ours;
     let mut here = slots_with(memory, ours, signature);
     here.retain(|rival| *rival != slot);
-    let loses = loses_to(memory, ours, &here, |rival| rival > slot) || {
-        let there = slots_with(memory, other, signature);
-        loses_to(memory, other, &there, |_| ours == 0)
-    };
-    if loses {
-        if swap(&memory[at + 1], entry | PENDING, GONE) {
-            memory[at].store(FREE, STORE);
+    let gives_way = loses_to(memory, ours, signature, &here, |rival| rival > slot)
+        || {
+            let there = slots_with(memory, other, signature);
+            loses_to(memory, other, signature, &there, |_| ours == 0)
         }
-        return Said::Yielded;
-    }
-    if !swap(&memory[at + 1], entry | PENDING, entry) {
-        return Said::Yielded;
+        || compare_and_swap(&memory[at + 1], pending, entry) != pending;
+    if gives_way {
+        compare_and_swap(&memory[at + 1], pending, GONE);
+        memory[at].store(FREE, STORE);
+        return false;
     }
     memory[(FIRST_STRIPE + ours) * LINE].fetch_add(1, ATOMIC);
-    Said::Stored
+    true
 }

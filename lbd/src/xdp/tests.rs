@@ -4,6 +4,7 @@
 //! Needs root: BPF, and a bpffs of its own.
 
 mod rig;
+mod room;
 mod to_sockets;
 
 use crate::xdp::FastPath;

@@ -33,7 +33,9 @@ pub enum Outcome {
     Stored(Slot),
     /// Another worker remembered it first: that entry's real is the flow's.
     Existing(Hit),
-    /// It is not: every slot it could take holds a flow in use.
+    /// It is not: every slot it could take holds a flow in use. Also, once in a long while, if
+    /// another flow's insert took this one's entry for that of its rival, whose slot this was just
+    /// before.
     Full,
 }
 
@@ -163,7 +165,7 @@ impl<'m> FlowTable<'m> {
 
     /// Makes sure that the flow just published in `mine` is in the table once, and confirms it or
     /// gives it up: to a confirmed entry, and to a pending one in an earlier slot. A pending one
-    /// in a later slot gives way.
+    /// in a later slot gives way, and its owner frees that slot.
     fn settle(&self, mine: Slot, signature: u64, entry: Entry) -> Outcome {
         // Between our publishing and our looking: of two inserts of one flow at least one sees
         // the other.
@@ -175,24 +177,23 @@ impl<'m> FlowTable<'m> {
             let word = rival.read(signature)?;
             let yields = slot::is_pending(word) && self.precedes(signature, mine, slot);
             if yields && rival.bury(word) {
-                rival.free();
                 return None;
             }
             self.standing(slot, signature, entry)
         });
-        if let Some(hit) = winner {
-            if cell.bury(slot::pending(entry)) {
-                cell.free();
-            }
-            return Outcome::Existing(hit);
-        }
-        if cell.confirm(entry) {
+        if winner.is_none() && cell.confirm(entry) {
             self.header.count_in(mine);
             return Outcome::Stored(mine);
         }
-        // An earlier slot made ours give way.
-        self.candidate_slots(signature)
-            .find_map(|slot| self.standing(slot, signature, entry))
+        // Unless the one we give way to has done it.
+        cell.bury(slot::pending(entry));
+        cell.free();
+        let earlier = || {
+            self.candidate_slots(signature)
+                .find_map(|slot| self.standing(slot, signature, entry))
+        };
+        winner
+            .or_else(earlier)
             .map_or(Outcome::Full, Outcome::Existing)
     }
 

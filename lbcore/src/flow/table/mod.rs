@@ -9,10 +9,15 @@
 //!   (entry pending -> itself). Of two workers that insert one flow at the same time, each sees
 //!   the other's slot before it confirms or is seen; the earlier slot wins, and only confirmed
 //!   entries were ever there.
+//! - **Give way**: the entry becomes *gone* by compare-and-swap, by the hand of its owner or of the
+//!   one who wins, but its owner alone frees the signature. The winner may come late, when the
+//!   slot is another flow's already whose pending entry looks the same: that flow is not remembered
+//!   then, but no slot is lost.
 //! - **Update**: compare-and-swap of the entry.
-//! - **Remove**: compare-and-swap of the entry to *gone*; whoever succeeds reports the flow, once,
-//!   and frees the signature.
-//! - **Read**: signature, entry, signature again.
+//! - **Remove**: compare-and-swap of a confirmed entry to *gone*; whoever succeeds reports the flow,
+//!   once, and frees the signature, or keeps the slot for a flow of its own.
+//! - **Read**: signature, entry, signature again. A slot whose entry is pending or gone holds no
+//!   flow, and another one may.
 //!
 //! A writer that dies in between leaves a slot busy, pending or gone; [`FlowTable::open`] frees it.
 

@@ -120,7 +120,7 @@ impl<'m> SlotRef<'m> {
         self.signature.store(signature, Release);
     }
 
-    /// Pending -> itself, unless an insert of the same flow in an earlier slot was quicker.
+    /// Pending -> itself, unless an insert of the same flow in an earlier slot has buried it.
     pub fn confirm(self, entry: Entry) -> bool {
         self.swap(pending(entry), entry.to_word())
     }
@@ -130,7 +130,8 @@ impl<'m> SlotRef<'m> {
         self.swap(old.to_word(), new.to_word())
     }
 
-    /// `word` -> gone: from here the slot is the caller's, to free or to take over.
+    /// `word` -> gone. Of a confirmed entry: from here the slot is the caller's, to free or to take
+    /// over. Of a pending one: it stays its owner's, who alone frees it.
     pub fn bury(self, word: u64) -> bool {
         self.swap(word, GONE)
     }

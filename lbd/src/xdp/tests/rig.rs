@@ -145,9 +145,13 @@ pub(super) struct Rig {
 
 impl Rig {
     pub(super) fn new() -> Option<Rig> {
+        Self::with_room_for(FLOWS)
+    }
+
+    pub(super) fn with_room_for(flows: usize) -> Option<Rig> {
         let bpffs = Bpffs::mount()?;
         let mut world = world();
-        let mut fast = load(bpffs.path(), &world.key, FLOWS);
+        let mut fast = load(bpffs.path(), &world.key, flows);
         fast.pretend_attached(0, IFINDEX);
         let behind = Director::new(fast.flow_words(), &world);
         let memory: Vec<AtomicU64> = (0..fast.flow_words().len())
@@ -192,6 +196,12 @@ impl Rig {
 
     /// The same; the frame as the program sent it.
     pub(super) fn sent(&mut self, frame: &[u8]) -> Option<Vec<u8>> {
+        let (forwarded, out) = self.through(frame);
+        forwarded.then_some(out)
+    }
+
+    /// The same; the frame as whoever of the two decided left it.
+    pub(super) fn through(&mut self, frame: &[u8]) -> (bool, Vec<u8>) {
         let now = self.world.now;
         let mut expected = frame.to_vec();
         let (verdict, decision) = self.alone.frame(&mut expected, &self.table, now);
@@ -213,7 +223,15 @@ impl Rig {
             note(&self.alone.flows),
             "other notes: {decision:?}"
         );
-        forwarded.then_some(out)
+        (forwarded, out)
+    }
+
+    /// One frame that both directors forward and the program does not see.
+    pub(super) fn past_the_program(&mut self, frame: &[u8]) {
+        for director in [&mut self.behind, &mut self.alone] {
+            let (verdict, _) = director.frame(&mut frame.to_vec(), &self.table, self.world.now);
+            assert!(matches!(verdict, Verdict::Forward(_)), "{verdict:?}");
+        }
     }
 
     /// Both have done, and know, the same.
