@@ -166,8 +166,13 @@ impl Lbd {
         command
             .args([format!("--reuid={USER}"), format!("--regid={USER}")])
             .arg("--clear-groups");
+        // In place of the drop-in's LimitMEMLOCK: not every root may raise limits.
+        let lock = match setup.engine {
+            Engine::AfXdp => ",+ipc_lock",
+            Engine::Native | Engine::Generic | Engine::AfPacket => "",
+        };
         for set in ["inh-caps", "ambient-caps", "bounding-set"] {
-            command.arg(format!("--{set}={CAPABILITIES}"));
+            command.arg(format!("--{set}={CAPABILITIES}{lock}"));
         }
         command
             .arg("--")

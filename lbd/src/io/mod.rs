@@ -13,7 +13,11 @@ pub(crate) mod testlink;
 use lbcore::director::DropReason;
 use lbcore::net::FrameMeta;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// So long an engine that had frames just now looks for more before it sleeps. To sleep and to be woken takes
+/// as long, on both the worker's core and the one that brings the frame; on an idle link nobody spins.
+const LINGER: Duration = Duration::from_micros(10);
 
 /// What becomes of a received frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +79,14 @@ pub enum IoFault {
     /// What the kernel says besides.
     #[error("receiving failed: {0}")]
     Os(#[from] io::Error),
+}
+
+/// Waits a moment for what will be there soon, without sleeping.
+fn linger(ready: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !ready() && start.elapsed() < LINGER {
+        std::hint::spin_loop();
+    }
 }
 
 /// The drop reason of a frame that a packet socket did not take.

@@ -113,6 +113,9 @@ pub(super) struct Producer<T> {
     ring: Ring<T>,
     /// The number of the next element to write.
     next: u32,
+    /// How far the kernel had taken them when that was last looked at: to look costs a cache line that
+    /// another core writes, so it is done once for many elements.
+    taken: u32,
 }
 
 impl<T: Element> Producer<T> {
@@ -128,13 +131,17 @@ impl<T: Element> Producer<T> {
     ) -> io::Result<Self> {
         let ring = Ring::map(socket, page, at, size)?;
         let next = ring.word(ring.producer).load(Relaxed);
-        Ok(Producer { ring, next })
+        let taken = ring.word(ring.consumer).load(Acquire);
+        Ok(Producer { ring, next, taken })
     }
 
     /// Writes an element, for the next [`publish`](Self::publish); false if there is no room.
     pub fn push(&mut self, element: T) -> bool {
-        if self.waiting() >= self.ring.size {
-            return false;
+        if self.next.wrapping_sub(self.taken) >= self.ring.size {
+            self.taken = self.next.wrapping_sub(self.waiting());
+            if self.next.wrapping_sub(self.taken) >= self.ring.size {
+                return false;
+            }
         }
         // SAFETY: the element's place is the ring's, and the kernel reads it only after `publish`.
         unsafe { self.ring.element(self.next).write(element) };
@@ -165,6 +172,8 @@ pub(super) struct Consumer<T> {
     ring: Ring<T>,
     /// The number of the next element to read.
     next: u32,
+    /// How far the kernel had written them when that was last looked at.
+    written: u32,
 }
 
 impl<T: Element> Consumer<T> {
@@ -180,26 +189,35 @@ impl<T: Element> Consumer<T> {
     ) -> io::Result<Self> {
         let ring = Ring::map(socket, page, at, size)?;
         let next = ring.word(ring.consumer).load(Relaxed);
-        Ok(Consumer { ring, next })
+        Ok(Consumer {
+            ring,
+            next,
+            written: next,
+        })
     }
 
     /// Whether [`pop`](Self::pop) would give an element.
     pub fn ready(&self) -> bool {
-        self.ring.word(self.ring.producer).load(Acquire) != self.next
+        self.written != self.next || self.look() != self.next
     }
 
-    /// What stands `nth` places after the next element, if the kernel has written that.
-    pub fn peek(&self, nth: u32) -> Option<T> {
-        let written = self.ring.word(self.ring.producer).load(Acquire);
+    fn look(&self) -> u32 {
+        self.ring.word(self.ring.producer).load(Acquire)
+    }
+
+    /// The next element, if it is known to be written.
+    pub fn peek(&self) -> Option<T> {
         // SAFETY: as in `pop`.
-        (written.wrapping_sub(self.next) > nth)
-            .then(|| unsafe { self.ring.element(self.next.wrapping_add(nth)).read() })
+        (self.written != self.next).then(|| unsafe { self.ring.element(self.next).read() })
     }
 
     /// Reads the next element; its place is the kernel's again after [`release`](Self::release).
     pub fn pop(&mut self) -> Option<T> {
-        if !self.ready() {
-            return None;
+        if self.written == self.next {
+            self.written = self.look();
+            if self.written == self.next {
+                return None;
+            }
         }
         // SAFETY: the kernel has written it (seen with acquire ordering) and leaves it alone until
         // `release`; integers have no invalid values.

@@ -13,13 +13,14 @@ mod virtio;
 
 pub use open::{Fanout, OpenError, Options};
 
-use super::{Disposition, FrameHandler, FrameIo, IoFault, send_failure};
+use super::{Disposition, FrameHandler, FrameIo, IoFault, linger, send_failure};
 use crate::sys::packet_ring::{Received, RxRing};
 use crate::sys::packet_send::{FrameSender, Outgoing};
 use crate::sys::packet_socket::PacketSocket;
 use lbcore::director::DropReason;
 use lbcore::net::{FrameMeta, VlanTag};
 use std::io;
+use std::mem;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
@@ -46,6 +47,8 @@ pub struct AfPacket {
     group: Option<u16>,
     /// The interface was last seen down: no further event tells that it is deleted then.
     down: bool,
+    /// The last turn had frames.
+    busy: bool,
     large: Vec<Box<[u8]>>,
     large_used: usize,
     outbox: Vec<Forwarded>,
@@ -88,6 +91,7 @@ impl AfPacket {
             ifindex: options.ifindex,
             group,
             down: false,
+            busy: false,
             large: Vec::new(),
             large_used: 0,
             outbox: Vec::with_capacity(BATCH),
@@ -262,6 +266,9 @@ impl AfPacket {
 
 impl FrameIo for AfPacket {
     fn turn<H: FrameHandler>(&mut self, wait: Duration, handler: &mut H) -> Result<(), IoFault> {
+        if mem::take(&mut self.busy) {
+            linger(|| self.ring.ready());
+        }
         if !self.ring.ready() {
             self.socket.wait(wait)?;
             if !self.ring.ready() {
@@ -270,6 +277,7 @@ impl FrameIo for AfPacket {
             }
         }
         self.down = false;
+        self.busy = true;
         handler.begin();
         self.receive(handler);
         self.flush(handler);

@@ -8,12 +8,13 @@ mod open;
 
 pub use open::{CHUNKS, OpenError, Options, chunk_for, room_in, with_chunks};
 
-use super::{Disposition, FrameHandler, FrameIo, IoFault, send_failure};
+use super::{Disposition, FrameHandler, FrameIo, IoFault, linger, send_failure};
 use crate::sys::packet_send::{FrameSender, Outgoing};
 use crate::sys::xsk::{self, Way, Xsk};
 use lbcore::director::DropReason;
 use lbcore::net::FrameMeta;
 use std::io;
+use std::mem;
 use std::time::{Duration, Instant};
 
 /// Frames per turn and queue, and per system call that sends: large, since such a call costs more than
@@ -33,6 +34,8 @@ pub struct AfXdp {
     queues: Vec<Queue>,
     elsewhere: Elsewhere,
     busy_poll: bool,
+    /// The last turn had frames.
+    busy: bool,
 }
 
 /// One queue.
@@ -59,6 +62,7 @@ impl AfXdp {
             queues: sockets.into_iter().map(Queue::new).collect(),
             elsewhere: Elsewhere::new(sender),
             busy_poll: options.busy_poll > Duration::ZERO,
+            busy: false,
         })
     }
 
@@ -111,6 +115,9 @@ impl AfXdp {
 
 impl FrameIo for AfXdp {
     fn turn<H: FrameHandler>(&mut self, wait: Duration, handler: &mut H) -> Result<(), IoFault> {
+        if mem::take(&mut self.busy) {
+            linger(|| self.ready());
+        }
         if !self.ready() {
             self.wait(wait)?;
         }
@@ -121,6 +128,7 @@ impl FrameIo for AfXdp {
             handler.idle();
             return self.check_link();
         }
+        self.busy = true;
         handler.begin();
         for queue in &mut self.queues {
             queue.receive(self.ifindex, &mut self.elsewhere, handler);
