@@ -138,7 +138,7 @@ fn a_silent_real_costs_the_connect_timeout_and_no_client() {
         // Nobody may wait longer for a real than the client itself waits.
         let (stream, begun) = (dial(&stage.client(), vip()).expect("taken"), Instant::now());
         dial::reset(stream);
-        stage.wait_open(0, SOON);
+        stage.wait_ended("client_reset", 1);
         assert!(begun.elapsed() < Duration::from_secs(2));
         let left = sockets::alive(&sockets::tcp(&stage.net.lb.handle()));
         assert!(left.is_empty(), "{left:?}");
