@@ -241,9 +241,8 @@ mod tests {
             let before = tokio::runtime::Handle::current()
                 .metrics()
                 .num_alive_tasks();
-            let answer = question(to).ask().await;
+            let answer = question(to).ask_in_time().await;
             assert!(answer.outcome.is_err());
-            assert!(answer.took < TIMEOUT + Duration::from_millis(100));
             server.abort();
             let ended = async {
                 let metrics = tokio::runtime::Handle::current().metrics();

