@@ -64,6 +64,12 @@ inline u32 ring_slot(u64 hash)
 	return (u32)slot;
 }
 
+/* The slot of a flow, in a ring that is asked by the client's address or by the whole flow. */
+inline u32 slot_of(const struct flow *flow, u64 hash, u32 by_source)
+{
+	return ring_slot(by_source ? hash_of_source(flow) : hash);
+}
+
 /* The real in a slot of the ring that begins at `ring`; `id` stays as it was if there is none. */
 inline void ring_pick(u32 ring, u32 slot, u32 *id)
 {
@@ -217,20 +223,17 @@ int director(struct xdp_md *ctx)
 			new = entry_of(id, epoch_of(entry), next_state(state_of(entry), &packet), coarse);
 	}
 	if (!cell || begins) {
-		u32 slot;
-
 		if (!(service->flags & BY_RING))
 			return XDP_PASS;
-		slot = ring_slot(service->flags & BY_SOURCE ? hash_of_source(&packet.flow) : hash);
 		id = MAX_REALS;
-		ring_pick(service->ring, slot, &id);
+		ring_pick(service->ring, slot_of(&packet.flow, hash, service->flags & BY_SOURCE), &id);
 		if (service->flags & (TRACK_NONE | TRACK_CHANGES)) {
 			int syn = packet.flags & SYN;
 
 			if (service->past != NONE && !cell) {
-				u32 past = id;
+				u32 by_source = service->flags & PAST_BY_SOURCE, past = id;
 
-				ring_pick(service->past, slot, &past);
+				ring_pick(service->past, slot_of(&packet.flow, hash, by_source), &past);
 				if (syn) {
 					store = past != id;
 				} else if (past != id) {

@@ -41,6 +41,8 @@ struct settings {
 #define TRACK_CHANGES 16
 /* Flows are looked up in the flow table. */
 #define LOOKS_UP 32
+/* The ring before a change is asked by the client's address. */
+#define PAST_BY_SOURCE 64
 
 /* No ring. */
 #define NONE 0xffffffffU

@@ -319,14 +319,16 @@ impl Ask<'_> {
         if self.view.flows.lookup(self.hash).is_some() {
             return self.flow(transport);
         }
-        let Some(past) = self.service.past.as_deref() else {
+        let Some(past) = &self.service.past else {
             return self.unneeded(transport);
         };
         if !begins(transport) {
             return self.without_memory(Met::ByRing);
         }
-        let here = self.service.ring.as_deref().map(|ring| self.of_ring(ring));
-        if here == Some(self.of_ring(past)) {
+        let of = |kind, ring: &Ring| ring_pick(kind, ring, self.hash, || self.source());
+        let here = self.service.ring.as_deref();
+        let here = here.map(|ring| of(self.service.kind, ring));
+        if here == Some(of(past.kind, &past.ring)) {
             return self.unneeded(transport);
         }
         self.unknown(transport, None)
@@ -447,27 +449,23 @@ impl Ask<'_> {
             cursor: self.view.cursors.of(self.service.id),
             ring: self.service.ring.as_deref(),
             flow: self.hash,
-            source: self.source(),
+            source: match self.service.kind {
+                Kind::Sh => self.source(),
+                // Only `sh` looks at it; others are spared the second hash.
+                _ => self.hash,
+            },
             loads: self.view.loads,
         };
         self.decided(self.service.scheduler.pick(&pick), met)
     }
 
     fn by_ring(&self, met: Met) -> Decision {
-        let ring = self.service.ring.as_deref();
-        self.decided(ring.map(|ring| self.of_ring(ring)), met)
+        let of = |ring| ring_pick(self.service.kind, ring, self.hash, || self.source());
+        self.decided(self.service.ring.as_deref().map(of), met)
     }
 
-    fn of_ring(&self, ring: &Ring) -> RealId {
-        ring_pick(self.service.kind, ring, self.hash, || self.source())
-    }
-
-    /// Only `sh` looks at it; others are spared the second hash.
     fn source(&self) -> FlowHash {
-        match self.service.kind {
-            Kind::Sh => self.view.table.key.source(&self.key.client),
-            _ => self.hash,
-        }
+        self.view.table.key.source(&self.key.client)
     }
 
     fn decided(&self, picked: Option<RealId>, met: Met) -> Decision {
@@ -490,8 +488,9 @@ pub(super) fn without_memory(
     hash: FlowHash,
     source: impl Fn() -> FlowHash,
 ) -> Verdict {
-    let of = |ring: &Ring| ring_pick(service.kind, ring, hash, &source);
-    if let Some(id) = service.past.as_deref().map(of)
+    let of = |kind, ring: &Ring| ring_pick(kind, ring, hash, &source);
+    let past = service.past.as_ref();
+    if let Some(id) = past.map(|past| of(past.kind, &past.ring))
         && let Some(real) = table.real(id)
         && table.services[real.service].id == service.id
     {
@@ -501,7 +500,8 @@ pub(super) fn without_memory(
             FlowFate::Rehash => {}
         }
     }
-    let id = service.ring.as_deref().map(of);
+    let ring = service.ring.as_deref();
+    let id = ring.map(|ring| of(service.kind, ring));
     match id.and_then(|id| Some((id, table.real(id)?))) {
         Some((id, real)) => forward(id, real),
         None => Verdict::Drop(DropReason::NoReal),

@@ -17,7 +17,9 @@ pub use plan::{Fate, Plan, RealPlan, RealPlanChange, ServicePlan, ServicePlanCha
 pub use ramp::ramping;
 pub use registry::{Exhausted, Registry};
 pub use rings::{RememberedRing, Rings};
-pub use table::{Dial, FlowFate, Interface, Member, Path, Real, Service, ServiceTable, WhyNot};
+pub use table::{
+    Dial, FlowFate, Interface, Member, PastRing, Path, Real, Service, ServiceTable, WhyNot,
+};
 pub use weights::{SETTLE, Settled};
 
 #[cfg(any(test, feature = "fixture"))]

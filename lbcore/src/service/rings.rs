@@ -4,6 +4,7 @@ use crate::config::Track;
 use crate::id::{RealId, ServiceId};
 use crate::net::{Addr, HashKey};
 use crate::sched::{Candidate, Identity, Kind, Ring, Scheduler};
+use crate::service::PastRing;
 use crate::time::Tick;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -29,7 +30,7 @@ pub(super) struct Built {
 #[derive(Clone, Debug)]
 pub(super) struct Past {
     candidates: Vec<Candidate>,
-    pub ring: Arc<Ring>,
+    pub ring: PastRing,
     /// From then on the flows of the time before it have ended.
     pub until: Tick,
 }
@@ -88,6 +89,7 @@ impl Rings {
             kind: built.kind,
             reals: shares(&built.candidates),
             past: built.past.as_ref().map(|past| RememberedPast {
+                kind: past.ring.kind,
                 reals: shares(&past.candidates),
                 until: past.until.0,
             }),
@@ -103,7 +105,10 @@ impl Rings {
             let past = ring.past.as_ref().and_then(|past| {
                 let candidates = candidates_of(&past.reals);
                 Some(Past {
-                    ring: Arc::new(Ring::build(&candidates, key)?),
+                    ring: PastRing {
+                        kind: past.kind,
+                        ring: Arc::new(Ring::build(&candidates, key)?),
+                    },
                     candidates,
                     until: Tick(past.until),
                 })
@@ -130,15 +135,18 @@ impl Built {
     /// The ring that flows of the time before a change to `wanted` follow: of changes upon changes the
     /// oldest, for whoever began since is remembered wherever one of them moved its slot.
     fn past_of(self, wanted: &Wanted, ring: Option<&Ring>, now: Tick) -> Option<Past> {
-        if !self.tracks_changes || self.kind != wanted.kind {
+        if !self.tracks_changes {
             return None;
         }
         let until = now + wanted.patience;
         let (candidates, ring) = match self.past.filter(|past| now < past.until) {
             Some(past) => (past.candidates, past.ring),
             // Weights that are scaled alike move nothing.
-            None if self.ring.as_deref() == ring => return None,
-            None => (self.candidates, self.ring?),
+            None if self.kind == wanted.kind && self.ring.as_deref() == ring => return None,
+            None => {
+                let (kind, ring) = (self.kind, self.ring?);
+                (self.candidates, PastRing { kind, ring })
+            }
         };
         Some(Past {
             candidates,
@@ -158,6 +166,7 @@ pub struct RememberedRing {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct RememberedPast {
+    kind: Kind,
     reals: Vec<Share>,
     until: u64,
 }

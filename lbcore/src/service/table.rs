@@ -166,11 +166,20 @@ pub struct Service {
     /// Answers for packets without a flow, a full table and floods; `None`: nobody may serve.
     pub ring: Option<Arc<Ring>>,
     /// With `track = "changes"`, while a change is under way: the ring before it.
-    pub past: Option<Arc<Ring>>,
+    pub past: Option<PastRing>,
     /// Whether packets of its flows are looked up in the flow table.
     pub looks_up: bool,
     /// The reals, in file order, the sorry server last.
     pub members: Vec<Member>,
+}
+
+/// The ring before a change, and whose it was: what is hashed to ask it, the scheduler says.
+#[derive(Clone, Debug)]
+pub struct PastRing {
+    /// The scheduler of then.
+    pub kind: Kind,
+    /// Its ring.
+    pub ring: Arc<Ring>,
 }
 
 /// The snapshot. Made by [`super::compile`] alone.

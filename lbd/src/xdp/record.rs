@@ -43,6 +43,7 @@ const BY_SOURCE: u64 = 4;
 const TRACK_NONE: u64 = 8;
 const TRACK_CHANGES: u64 = 16;
 const LOOKS_UP: u64 = 32;
+const PAST_BY_SOURCE: u64 = 64;
 
 const KEEPS: u64 = 1;
 const TAKES_NEW: u64 = 2;
@@ -78,6 +79,13 @@ pub fn service(service: &Service, at: RingsAt, maintenance: bool) -> ServiceReco
     }
     if service.kind == Kind::Sh {
         flags |= BY_SOURCE;
+    }
+    if service
+        .past
+        .as_ref()
+        .is_some_and(|past| past.kind == Kind::Sh)
+    {
+        flags |= PAST_BY_SOURCE;
     }
     flags |= match service.track {
         Track::Flows => 0,

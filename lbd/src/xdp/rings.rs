@@ -46,14 +46,14 @@ impl Rings {
         let mut placed = Placed::default();
         for service in &table.services {
             let mut held = Vec::new();
-            let mut at = |ring: &Option<Arc<Ring>>| {
-                let ring = ring.as_ref()?;
+            let mut at = |ring: Option<&Arc<Ring>>| {
+                let ring = ring?;
                 let place = self.place_of(service.id, ring, now)?;
                 held.push((ring.clone(), place));
                 Some(place)
             };
-            let ring = at(&service.ring);
-            let past = at(&service.past);
+            let ring = at(service.ring.as_ref());
+            let past = at(service.past.as_ref().map(|past| &past.ring));
             placed.at.insert(service.id, RingsAt { ring, past });
             placed.held.insert(service.id, held);
         }

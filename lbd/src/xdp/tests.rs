@@ -14,6 +14,7 @@ use lbcore::flow::FlowTable;
 use lbcore::id::RealId;
 use lbcore::load::Loads;
 use lbcore::net::{FrameMeta, MacAddr};
+use lbcore::sched::Kind;
 use lbcore::service::fixture::IFINDEX;
 use rig::{
     ACK, Bpffs, FIN, FLOWS, Numbers, PSH, RST, Rig, SERVICES, SYN, XDP_PASS, XDP_TX, flow_frame,
@@ -287,6 +288,30 @@ fn flows_without_memory_stay_when_the_set_changes_and_changes_back() {
             "flow {nth} after the change has ended"
         );
     }
+    rig.assert_same_books();
+}
+
+/// Each of the two schedulers asks its ring by another hash.
+#[test]
+fn flows_without_memory_stay_when_the_scheduler_changes() {
+    let Some(mut rig) = Rig::new() else { return };
+    let to = |rig: &mut Rig, nth: u16, flags: u8| {
+        let sent = rig.sent(&flow_frame(of("stable", nth), flags, 0));
+        sent.expect("forwarded by the program")[5]
+    };
+    let service = SERVICES.iter().position(|(name, ..)| *name == "stable");
+    let mut before: Vec<u8> = (0..200).map(|nth| to(&mut rig, nth, SYN)).collect();
+    for kind in [Kind::Sh, Kind::Maglev] {
+        rig.world.config.services[service.expect("it")].scheduler = kind;
+        rig.world.remembers = !rig.behind.flows.is_empty();
+        rig.publish();
+        for (nth, mac) in (0..).zip(&before) {
+            assert_eq!(to(&mut rig, nth, ACK), *mac, "flow {nth} after {kind}");
+        }
+        let first = before.len() as u16;
+        before.extend((first..first + 200).map(|nth| to(&mut rig, nth, SYN)));
+    }
+    assert!(!rig.behind.flows.is_empty());
     rig.assert_same_books();
 }
 

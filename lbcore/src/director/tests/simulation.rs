@@ -15,7 +15,6 @@ use crate::sched::Ring;
 use clients::Client;
 use rstest::rstest;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 const STEPS: usize = 3000;
 const SEEDS: u64 = 3;
@@ -201,8 +200,10 @@ impl Simulation {
     /// Whether the slot of a flow has another real than before the change that is under way.
     fn is_moved(&self, tuple: u32) -> bool {
         let service = self.service();
-        let of = |ring: &Option<Arc<Ring>>| ring.as_deref().map(|ring| self.of_ring(ring, tuple));
-        service.past.is_some() && of(&service.past) != of(&service.ring)
+        let now = service.ring.as_deref();
+        let now = now.map(|ring| self.of_ring(service.kind, ring, tuple));
+        let past = service.past.as_ref();
+        past.is_some_and(|past| Some(self.of_ring(past.kind, &past.ring, tuple)) != now)
     }
 
     fn count(&mut self, decision: &Decision, forwarded: bool) {

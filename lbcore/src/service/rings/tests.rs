@@ -10,7 +10,7 @@ fn key() -> HashKey {
     HashKey::new([9; 16])
 }
 
-fn wanted(weights: &[u16], track: Track) -> Wanted {
+fn wanted(kind: Kind, weights: &[u16], track: Track) -> Wanted {
     let candidate = |(nth, weight): (u8, &u16)| Candidate {
         real: RealId(u16::from(nth)),
         identity: Identity {
@@ -20,23 +20,28 @@ fn wanted(weights: &[u16], track: Track) -> Wanted {
         weight: *weight,
     };
     Wanted {
-        kind: Kind::Maglev,
+        kind,
         candidates: (1..).zip(weights).map(candidate).collect(),
         track,
         patience: PATIENCE,
     }
 }
 
-/// What a service has: its ring, and the older one with its end.
-type Has = (Option<Arc<Ring>>, Option<(Arc<Ring>, Tick)>);
+/// What a service has: its ring, and the older one with whose it is and its end.
+type Has = (Option<Arc<Ring>>, Option<(Kind, Arc<Ring>, Tick)>);
 
-fn get(rings: &mut Rings, weights: &[u16], now: Tick) -> Has {
-    let built = rings.get(SERVICE, wanted(weights, Track::Changes), &key(), now);
+fn asked(rings: &mut Rings, kind: Kind, weights: &[u16], now: Tick) -> Has {
+    let wanted = wanted(kind, weights, Track::Changes);
+    let built = rings.get(SERVICE, wanted, &key(), now);
     let past = built.past.as_ref();
     (
         built.ring.clone(),
-        past.map(|past| (past.ring.clone(), past.until)),
+        past.map(|past| (past.ring.kind, past.ring.ring.clone(), past.until)),
     )
+}
+
+fn get(rings: &mut Rings, weights: &[u16], now: Tick) -> Has {
+    asked(rings, Kind::Maglev, weights, now)
 }
 
 fn restarted(rings: &Rings) -> Rings {
@@ -50,6 +55,7 @@ fn restarted(rings: &Rings) -> Rings {
 #[derive(Clone, Debug)]
 enum Step {
     Set(Vec<u16>),
+    Schedule(Kind),
     Wait(u64),
     Restart,
 }
@@ -65,6 +71,7 @@ fn step() -> impl Strategy<Value = Step> {
     ];
     prop_oneof![
         3 => prop::sample::select(sets.to_vec()).prop_map(Step::Set),
+        1 => prop::sample::select(vec![Kind::Maglev, Kind::Sh]).prop_map(Step::Schedule),
         2 => (0u64..150).prop_map(Step::Wait),
         1 => Just(Step::Restart),
     ]
@@ -80,24 +87,27 @@ proptest! {
         steps in prop::collection::vec(step(), 1..10),
     ) {
         let (mut rings, mut now) = (Rings::default(), Tick(1_000));
-        let mut weights = vec![1, 1, 1];
+        let (mut weights, mut kind) = (vec![1, 1, 1], Kind::Maglev);
         let (mut ring, mut past): Has = get(&mut rings, &weights, now);
         for step in steps {
             match step {
                 Step::Set(set) => weights = set,
+                Step::Schedule(by) => kind = by,
                 Step::Wait(seconds) => now = now + Duration::from_secs(seconds),
                 Step::Restart => rings = restarted(&rings),
             }
-            let before = (ring.clone(), past.clone().filter(|(_, until)| now < *until));
-            let had = rings.0[&SERVICE].candidates.clone();
-            let has = get(&mut rings, &weights, now);
-            let changed = had != wanted(&weights, Track::Changes).candidates;
+            let before = (ring.clone(), past.clone().filter(|(.., until)| now < *until));
+            let had = &rings.0[&SERVICE];
+            let (was, had) = (had.kind, had.candidates.clone());
+            let has = asked(&mut rings, kind, &weights, now);
+            let wanted = wanted(kind, &weights, Track::Changes);
+            let changed = (was, had) != (kind, wanted.candidates);
             let until = now + PATIENCE;
             let expected = match before {
                 (_, past) if !changed => past,
-                (_, Some((oldest, _))) => Some((oldest, until)),
-                (ring, None) if ring == has.0 => None,
-                (ring, None) => ring.map(|ring| (ring, until)),
+                (_, Some((by, oldest, _))) => Some((by, oldest, until)),
+                (ring, None) if was == kind && ring == has.0 => None,
+                (ring, None) => ring.map(|ring| (was, ring, until)),
             };
             prop_assert_eq!(&has.1, &expected);
             (ring, past) = has;
@@ -114,7 +124,24 @@ fn a_change_and_its_way_back_move_no_slot() {
     get(&mut rings, &[1, 0, 1, 1], now);
     let (ring, past) = get(&mut rings, &[1, 1, 1, 1], now);
     assert_eq!(ring, first);
-    assert_eq!(past.map(|(ring, _)| Some(ring)), Some(first));
+    assert_eq!(past.map(|(_, ring, _)| Some(ring)), Some(first));
+}
+
+/// The reals of all slots stay, and yet flows move: the older ring is asked as it was.
+#[test]
+fn another_scheduler_is_a_change_like_any_other() {
+    let mut rings = Rings::default();
+    let (now, weights) = (Tick(1_000), [1, 1, 1]);
+    let (first, _) = get(&mut rings, &weights, now);
+    let (ring, past) = asked(&mut rings, Kind::Sh, &weights, now);
+    assert_eq!(ring, first);
+    let older = |by| Some((by, first.clone().expect("a ring"), now + PATIENCE));
+    assert_eq!(past, older(Kind::Maglev));
+    rings = restarted(&rings);
+    let (_, past) = asked(&mut rings, Kind::Sh, &weights, now);
+    assert_eq!(past, older(Kind::Maglev));
+    let later = now + PATIENCE;
+    assert_eq!(asked(&mut rings, Kind::Sh, &weights, later).1, None);
 }
 
 /// Of ten reals one goes: its slots have another real, of the others few.
@@ -125,7 +152,7 @@ fn few_slots_differ_but_those_of_the_real_that_went() {
     get(&mut rings, &weights, Tick(1_000));
     weights[6] = 0;
     let (ring, past) = get(&mut rings, &weights, Tick(1_000));
-    let (ring, past) = (ring.expect("a ring"), past.expect("an older one").0);
+    let (ring, past) = (ring.expect("a ring"), past.expect("an older one").1);
     let gone = RealId(7).0;
     let slots = past.slots().iter().zip(ring.slots());
     let moved: Vec<_> = slots.filter(|(was, is)| was != is).collect();
@@ -140,7 +167,8 @@ fn few_slots_differ_but_those_of_the_real_that_went() {
 fn a_service_that_remembers_its_flows_has_no_older_ring() {
     let mut rings = Rings::default();
     let mut past = |weights: &[u16], track| {
-        let built = rings.get(SERVICE, wanted(weights, track), &key(), Tick(1_000));
+        let wanted = wanted(Kind::Maglev, weights, track);
+        let built = rings.get(SERVICE, wanted, &key(), Tick(1_000));
         built.past.is_some()
     };
     assert!(!past(&[1, 1], Track::Flows));

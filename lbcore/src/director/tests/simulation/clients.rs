@@ -17,7 +17,7 @@ use super::*;
 use crate::flow::Entry;
 use crate::net::{Addr, FlowHash, FlowKey, Protocol, ServiceKey};
 use crate::sched::Kind;
-use crate::service::FlowFate;
+use crate::service::{FlowFate, PastRing};
 use std::net::IpAddr;
 
 /// The coarse clock of entries, twice.
@@ -214,8 +214,9 @@ impl Simulation {
         if self.track == Track::Changes && client.noted.is_none() && self.is_moved(client.tuple) {
             // There was no room: it goes with those from before the change, and as long as they; where
             // their real is gone, by the ring alone.
-            let past = self.service().past.as_deref();
-            let followed = past.is_some_and(|past| self.of_ring(past, client.tuple) == client.home);
+            let past = self.service().past.as_ref();
+            let of = |past: &PastRing| self.of_ring(past.kind, &past.ring, client.tuple);
+            let followed = past.is_some_and(|past| of(past) == client.home);
             client.by_ring = !followed;
             client.until = Some(self.past_ends());
         }
@@ -227,8 +228,8 @@ impl Simulation {
         client.noted = hit.map(|hit| hit.entry);
     }
 
-    pub(super) fn of_ring(&self, ring: &Ring, tuple: u32) -> RealId {
-        ring.pick(match self.service().kind {
+    pub(super) fn of_ring(&self, kind: Kind, ring: &Ring, tuple: u32) -> RealId {
+        ring.pick(match kind {
             Kind::Sh => self.bench.world.key.source(&address_of(tuple)),
             _ => self.hash_of(tuple),
         })

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::Admin;
+use crate::sched::Kind;
 use crate::service::Health;
 
 impl Simulation {
@@ -46,7 +47,7 @@ impl Simulation {
         let reals = self.reals().len();
         let nth = self.dice.below(reals);
         let name = self.reals()[nth].name.clone();
-        match self.dice.below(9) {
+        match self.dice.below(10) {
             0 | 1 if reals < 10 => self.add(),
             0..3 if reals - self.bench.world.lingering.len() > 3 => {
                 self.bench.world.lingering.insert(name);
@@ -57,6 +58,13 @@ impl Simulation {
             // Moves nothing.
             6 => self.reals().iter_mut().for_each(|real| real.weight *= 2),
             7 => self.bench.world.maintenance = true,
+            8 => {
+                let scheduler = &mut self.bench.world.config.services[0].scheduler;
+                *scheduler = match scheduler {
+                    Kind::Sh => Kind::Maglev,
+                    _ => Kind::Sh,
+                };
+            }
             _ => {
                 let health = self.bench.world.health.entry(name).or_insert(Health::Up);
                 *health = match health {
@@ -102,7 +110,8 @@ impl Simulation {
 
     /// The next snapshot, as the reconciler makes it.
     pub(super) fn publish(&mut self) {
-        let ring = self.service().ring.clone();
+        let before = self.service();
+        let (kind, ring) = (before.kind, before.ring.clone());
         let loads = &self.bench.loads;
         let has_flows = |(id, _): (RealId, _)| loads.flows(id) > 0;
         self.bench.world.remembers = self.bench.table.reals().any(has_flows);
@@ -110,7 +119,7 @@ impl Simulation {
         let compiled = self.bench.world.compile();
         self.bench.table = compiled.table;
         self.next_change = compiled.next_change;
-        if self.service().ring != ring {
+        if self.service().ring != ring || self.service().kind != kind {
             self.sums.changes += 1;
             self.ring_changed();
         }
