@@ -41,6 +41,9 @@ pub enum Engine {
     AfPacket,
 }
 
+/// Capacity of lbd's flow table where nothing is configured.
+pub const DEFAULT_ENTRIES: u64 = 1 << 20;
+
 /// What is configured.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {

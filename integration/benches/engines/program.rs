@@ -1,7 +1,6 @@
 //! The program alone: nanoseconds a packet over the empty program's, without any wire.
 
-use crate::lbd::Lbd;
-use crate::lbd::{Engine, Setup};
+use crate::lbd::{DEFAULT_ENTRIES, Engine, Lbd, Setup};
 use crate::plan::{ACK, Traffic, Transport};
 use crate::rows::{self, Row};
 use crate::stand::Stand;
@@ -12,9 +11,6 @@ use anyhow::ensure;
 const REPEAT: u32 = 20_000;
 /// Turns of the empty program and of lbd's each. The least counts: what else runs only ever adds.
 const TURNS: usize = 60;
-
-/// lbd's default.
-const DEFAULT_ENTRIES: u64 = 1 << 20;
 
 /// Measures with up to a million flows.
 ///

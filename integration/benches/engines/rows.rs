@@ -96,6 +96,8 @@ pub static GENERIC_1K: Row = plain("lbd, xdp generic, 1,000 flows", Unit::Mpps);
 /// See above.
 pub static NATIVE_NEW: Row = plain("lbd, xdp native, new flows only", Unit::Mpps);
 /// See above.
+pub static NATIVE_AGAIN: Row = plain("lbd, xdp native, the same frames again", Unit::Mpps);
+/// See above.
 pub static NATIVE_DECLINED: Row = plain("lbd, xdp native, 1 % declined", Unit::Mpps);
 /// As a part of another.
 pub static NATIVE_TO_BARE_1K: Row = wanted(
@@ -119,6 +121,11 @@ pub static NEW_TO_HIT: Row = wanted(
     Unit::Ratio,
     0.6,
     0.8,
+);
+/// See above.
+pub static NEW_TO_AGAIN: Row = plain(
+    "xdp, new flows only, against the same frames again",
+    Unit::Ratio,
 );
 /// See above.
 pub static DECLINED_TO_BARE: Row = wanted(
