@@ -90,13 +90,13 @@ fuzz: ## Fuzz each target for FUZZ_SECONDS (300) with libFuzzer
 	scripts/fuzz.sh $(FUZZ_SECONDS)
 
 .PHONY: bench
-bench: ## Benchmarks: the director alone, engines, proxies, each against its peers (as root); ROUNDS=5
+bench: ## Benchmarks of director, engines and proxies against their peers, into docs/benchmarks.md (as root); ROUNDS=5
 	@scripts/install-deps.sh $(NETWORK) haproxy wrk
 	$(CARGO) bench --package lbcore
 	$(CARGO) bench --package lbd --bench engine
 	$(CARGO) build --release --bins --package lbd --package lbctl
-	$(CARGO) bench --package integration --bench engines
-	$(CARGO) bench --package integration --bench proxy
+	$(CARGO) bench --package integration --bench engines -- --write
+	$(CARGO) bench --package integration --bench proxy -- --write
 	@$(MAKE) --no-print-directory instructions
 
 .PHONY: instructions
