@@ -56,6 +56,7 @@ test: ## All that CI runs: lint, unit, integration and fuzz tests; as root, or i
 lint: ## Formatting, clippy with warnings as errors, licences where cargo-deny is installed
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+	$(CARGO) clippy --package lbd --no-default-features --quiet -- -D warnings
 	$(CARGO) clippy --package lbcore --features interleaved --test interleaved --quiet -- -D warnings
 	if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check licenses bans sources; fi
 

@@ -5,11 +5,9 @@ use std::io::{self, Error};
 use std::os::fd::AsRawFd;
 
 /// From linux/ethtool.h.
-const ETHTOOL_GDRVINFO: u32 = 0x03;
 const ETHTOOL_GCHANNELS: u32 = 0x3c;
 const ETHTOOL_GFLAGS: u32 = 0x25;
 const ETHTOOL_SFLAGS: u32 = 0x26;
-const ETH_FLAG_RXVLAN: u32 = 1 << 8;
 const ETH_FLAG_LRO: u32 = 1 << 15;
 
 /// `struct ethtool_value`: command and data.
@@ -33,6 +31,7 @@ pub fn switch_off_lro(socket: &impl AsRawFd, interface: &str) -> io::Result<bool
 /// it sends on would lack them. As [`switch_off_lro`] otherwise.
 #[cfg(feature = "xdp")]
 pub fn keep_vlan_tags(socket: &impl AsRawFd, interface: &str) -> io::Result<bool> {
+    const ETH_FLAG_RXVLAN: u32 = 1 << 8;
     switch_off(
         socket,
         interface,
@@ -81,6 +80,7 @@ pub fn lro(socket: &impl AsRawFd, interface: &str) -> io::Result<bool> {
 /// EOPNOTSUPP where there is none to tell, ENODEV.
 #[cfg(feature = "xdp")]
 pub fn driver(socket: &impl AsRawFd, interface: &str) -> io::Result<String> {
+    const ETHTOOL_GDRVINFO: u32 = 0x03;
     // `struct ethtool_drvinfo`: the command, then the driver's name in 32 bytes, and more.
     const WORDS: usize = 49;
     let mut info = [0_u32; WORDS];

@@ -97,6 +97,7 @@ fn flows_pin(bpf_dir: &Path) -> PathBuf {
 
 /// Where the link of a program on an interface is pinned. Another interface of the same name has
 /// another index, and its program is another.
+#[cfg(feature = "xdp")]
 fn link_pin(bpf_dir: &Path, ifindex: u32, mode: Mode) -> PathBuf {
     bpf_dir.join(format!("link-{ifindex}-{}", mode.word()))
 }
