@@ -192,7 +192,7 @@ pub struct ConnectionView {
 }
 
 /// When a live trace will end, and how much it shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TraceBounds {
     /// After so many lines.
     pub count: u64,
@@ -202,6 +202,9 @@ pub struct TraceBounds {
     pub sample: u32,
     /// At most so many in a second.
     pub rate: u32,
+    /// Interfaces on which an XDP program forwards packets itself: those have no line.
+    #[serde(default)]
+    pub unseen_on: Vec<String>,
 }
 
 /// Why a live trace ended, and what it did not show. Of all that `matched`, one part was `shown`;

@@ -39,13 +39,21 @@ pub async fn run(args: TraceArgs, context: &Context) -> Result<ExitCode, Failure
     }
 }
 
-/// `tracing until 100 lines or 1m; Ctrl-C ends it`
+/// `tracing until 100 lines or 1m; Ctrl-C ends it`, and what will not be seen.
 fn beginning(bounds: &TraceBounds) -> String {
     let time = humantime::format_duration(Duration::from_millis(bounds.for_ms));
-    format!(
+    let mut text = format!(
         "tracing until {} lines or {time}; Ctrl-C ends it",
         bounds.count
-    )
+    );
+    if !bounds.unseen_on.is_empty() {
+        text += &format!(
+            "\nnot shown: what the XDP program on {} forwards by itself, most packets; lbctl flows lists \
+             their flows",
+            bounds.unseen_on.join(", ")
+        );
+    }
+    text
 }
 
 /// `12 of 340 shown (time is up); not shown: 328 by --sample`

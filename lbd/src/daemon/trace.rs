@@ -4,6 +4,7 @@ use super::reconciler::Reconciler;
 use crate::control::{EventStream, Following};
 use crate::live::{Live, MAX_TAPS, Outcome, Sighting, Tap};
 use crate::sys::clock;
+use crate::xdp::Engine;
 use lbcore::api::{
     ApiError, Envelope, ErrorCode, Timestamp, TraceAsk, TraceBounds, TraceEnd, TraceLine, TraceView,
 };
@@ -56,6 +57,12 @@ impl Reconciler {
             for_ms: ask.for_ms,
             sample: ask.sample,
             rate: ask.rate,
+            unseen_on: self
+                .engines()
+                .into_iter()
+                .filter(|engine| engine.name == Engine::Xdp.word())
+                .map(|engine| engine.interface)
+                .collect(),
         };
         Ok(EventStream {
             past: text(clock::now(), TraceLine::Begin(bounds)),
