@@ -18,47 +18,47 @@ const ECHO_EVERY: Duration = Duration::from_millis(100);
 
 #[test]
 fn t15_t16_removing_one_of_ten_and_adding_one_breaks_no_flow() {
-    flows_outlive_changes("flows");
+    isolated_within(Duration::from_secs(120), || flows_outlive_changes("flows"));
 }
 
 #[test]
 fn t15_t16_without_memory_while_the_set_stands() {
-    flows_outlive_changes("changes");
+    isolated_within(Duration::from_secs(120), || {
+        flows_outlive_changes("changes")
+    });
 }
 
-fn flows_outlive_changes(track: &'static str) {
-    isolated_within(Duration::from_secs(120), || {
-        let without_7 = ServiceConf::tcp("web", PORT).reals([1, 2, 3, 4, 5, 6, 8, 9, 10]);
-        let [all, without_7] = [web(10), without_7]
-            .map(|service| Conf::one(service.with("track", &format!("\"{track}\""))));
-        let stage = Stage::new(10, Offloads::Defaults, &all);
-        let flows = stage.flows(2_000, ECHO_EVERY);
-        let before = flows.by_server();
-        assert_eq!(before.len(), 10, "{before:?}");
-        stage.lbd.reload(&without_7);
-        flows.wait_for_echoes();
-        assert_eq!(
-            flows.broken(),
-            0,
-            "T15: also rs7's flows may end in their own time"
-        );
-        assert!(
-            !spread(&stage.curl(300)).contains_key("rs7"),
-            "no new flows for rs7"
-        );
-        stage.lbd.reload(&all);
-        flows.wait_for_echoes();
-        assert_eq!(flows.broken(), 0, "T16");
-        assert!(
-            spread(&stage.curl(300)).contains_key("rs7"),
-            "new flows for rs7 again"
-        );
-        let stalled = flows.finish().iter().map(|flow| flow.longest_stall).max();
-        figure(
-            &format!("T15, T16 broken of 2,000 flows, track {track}; longest stall"),
-            format!("0; {stalled:?}"),
-        );
-    });
+fn flows_outlive_changes(track: &str) {
+    let without_7 = ServiceConf::tcp("web", PORT).reals([1, 2, 3, 4, 5, 6, 8, 9, 10]);
+    let [all, without_7] = [web(10), without_7]
+        .map(|service| Conf::one(service.with("track", &format!("\"{track}\""))));
+    let stage = Stage::new(10, Offloads::Defaults, &all);
+    let flows = stage.flows(2_000, ECHO_EVERY);
+    let before = flows.by_server();
+    assert_eq!(before.len(), 10, "{before:?}");
+    stage.lbd.reload(&without_7);
+    flows.wait_for_echoes();
+    assert_eq!(
+        flows.broken(),
+        0,
+        "T15: also rs7's flows may end in their own time"
+    );
+    assert!(
+        !spread(&stage.curl(300)).contains_key("rs7"),
+        "no new flows for rs7"
+    );
+    stage.lbd.reload(&all);
+    flows.wait_for_echoes();
+    assert_eq!(flows.broken(), 0, "T16");
+    assert!(
+        spread(&stage.curl(300)).contains_key("rs7"),
+        "new flows for rs7 again"
+    );
+    let stalled = flows.finish().iter().map(|flow| flow.longest_stall).max();
+    figure(
+        &format!("T15, T16 broken of 2,000 flows, track {track}; longest stall"),
+        format!("0; {stalled:?}"),
+    );
 }
 
 #[test]
