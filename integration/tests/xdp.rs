@@ -62,7 +62,7 @@ fn t1_known_flows_are_forwarded_before_the_stack_in_both_families() {
         assert_frames_add_up(&stage.lbd);
         assert_eq!(stage.curl(50).len(), 50);
         let trace = stage.lbd.ctl(&["trace", "--for", "100ms"]).exits(0);
-        let unseen = "not shown: what the XDP program on lb forwards by itself";
+        let unseen = "not shown: what the XDP program on eth0 forwards by itself";
         assert!(trace.stderr().contains(unseen), "{}", trace.stderr());
     });
 }

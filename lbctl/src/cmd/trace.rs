@@ -21,7 +21,12 @@ pub async fn run(args: TraceArgs, context: &Context) -> Result<ExitCode, Failure
     let hear = |line: &str| {
         // A line of a version to come is still printed: print_line says what is wrong with it.
         match serde_json::from_str(line).map(|view: TraceView| view.what) {
-            Ok(TraceLine::Begin(bounds)) => say(&beginning(&bounds)),
+            Ok(TraceLine::Begin(bounds)) => {
+                say(&beginning(&bounds));
+                if !bounds.unseen_on.is_empty() {
+                    say(&unseen(&bounds.unseen_on));
+                }
+            }
             Ok(TraceLine::End(end)) => ended = Some(end),
             _ => {}
         }
@@ -39,21 +44,21 @@ pub async fn run(args: TraceArgs, context: &Context) -> Result<ExitCode, Failure
     }
 }
 
-/// `tracing until 100 lines or 1m; Ctrl-C ends it`, and what will not be seen.
+/// `tracing until 100 lines or 1m; Ctrl-C ends it`
 fn beginning(bounds: &TraceBounds) -> String {
     let time = humantime::format_duration(Duration::from_millis(bounds.for_ms));
-    let mut text = format!(
+    format!(
         "tracing until {} lines or {time}; Ctrl-C ends it",
         bounds.count
-    );
-    if !bounds.unseen_on.is_empty() {
-        text += &format!(
-            "\nnot shown: what the XDP program on {} forwards by itself, most packets; lbctl flows lists \
-             their flows",
-            bounds.unseen_on.join(", ")
-        );
-    }
-    text
+    )
+}
+
+/// What an operator must know who wonders where the packets are.
+fn unseen(interfaces: &[String]) -> String {
+    format!(
+        "not shown: what the XDP program on {} forwards by itself, most packets; lbctl flows lists their flows",
+        interfaces.join(", ")
+    )
 }
 
 /// `12 of 340 shown (time is up); not shown: 328 by --sample`
