@@ -239,15 +239,17 @@ fn a_real_that_drains_keeps_its_flows_and_one_that_dies_loses_them() {
     rig.assert_same_books();
 }
 
+/// Where the program itself sends a segment of a flow without memory: the last byte of the MAC.
+fn to(rig: &mut Rig, nth: u16, flags: u8) -> u8 {
+    let sent = rig.sent(&flow_frame(of("stable", nth), flags, 0));
+    sent.expect("forwarded by the program")[5]
+}
+
 /// T15, T16 without memory: nothing is remembered while the set stands, and no flow of a real that stays
 /// moves when it changes.
 #[test]
 fn flows_without_memory_stay_when_the_set_changes_and_changes_back() {
     let Some(mut rig) = Rig::new() else { return };
-    let to = |rig: &mut Rig, nth: u16, flags: u8| {
-        let sent = rig.sent(&flow_frame(of("stable", nth), flags, 0));
-        sent.expect("forwarded by the program")[5]
-    };
     let before: Vec<u8> = (0..300).map(|nth| to(&mut rig, nth, SYN)).collect();
     assert!(rig.behind.flows.is_empty());
     let service = SERVICES.iter().position(|(name, ..)| *name == "stable");
@@ -295,10 +297,6 @@ fn flows_without_memory_stay_when_the_set_changes_and_changes_back() {
 #[test]
 fn flows_without_memory_stay_when_the_scheduler_changes() {
     let Some(mut rig) = Rig::new() else { return };
-    let to = |rig: &mut Rig, nth: u16, flags: u8| {
-        let sent = rig.sent(&flow_frame(of("stable", nth), flags, 0));
-        sent.expect("forwarded by the program")[5]
-    };
     let service = SERVICES.iter().position(|(name, ..)| *name == "stable");
     let mut before: Vec<u8> = (0..200).map(|nth| to(&mut rig, nth, SYN)).collect();
     for kind in [Kind::Sh, Kind::Maglev] {
