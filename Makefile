@@ -49,7 +49,7 @@ test: ## All that CI runs: lint, unit, integration and fuzz tests; as root, or i
 	@$(MAKE) --no-print-directory lint unit instructions unit-file integration
 	@if scripts/has-bpf.sh; then $(MAKE) --no-print-directory integration-engines; fi
 	@$(MAKE) --no-print-directory deb-test
-	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=30
+	@FUZZ_SEED=1 $(MAKE) --no-print-directory fuzz FUZZ_SECONDS=30
 	@scripts/skipped.sh
 
 .PHONY: lint

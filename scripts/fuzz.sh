@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Fuzzes each target, or those named, for SECONDS: fuzz.sh SECONDS [TARGET...]
+# FUZZ_SEED=1 tries the same inputs in the same order each time; without it they are others each time.
 # These are the flags cargo-fuzz would pass; all of them are stable, so the workspace's compiler
 # does, and nothing needs to be installed but a C++ compiler for libFuzzer itself.
 set -euo pipefail
@@ -28,14 +29,26 @@ fuzz_one() {
     log=$(mktemp)
     mkdir -p "$corpus" "fuzz/artifacts/$1"
     if ! "$binaries/$1" "$corpus" "$seeds" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 \
-        -artifact_prefix="fuzz/artifacts/$1/" >"$log" 2>&1; then
-        tail -40 "$log"
-        echo "fuzz target $1 failed; its input is in fuzz/artifacts/$1" >&2
+        -seed="${FUZZ_SEED:-0}" -artifact_prefix="fuzz/artifacts/$1/" >"$log" 2>&1; then
+        told "$1" "$log" >&2
         return 1
     fi
     echo "fuzz $1: $(grep -c '' <(ls "$corpus")) inputs kept, $(tail -1 "$log")"
     rm "$log"
 }
-export -f fuzz_one
+
+# What went wrong, and the input: where this runs, nobody may be able to fetch a file.
+told() {
+    local input
+    grep -v -e NEW -e REDUCE -e RELOAD -e pulse "$2" | tail -40
+    input=$(sed -n 's/.*Test unit written to //p' "$2" | tail -1)
+    if [ -n "$input" ]; then
+        echo "the input, for base64 -d | gunzip:"
+        gzip -9 <"$input" | base64
+    fi
+    echo "fuzz target $1 failed; its input is in fuzz/artifacts/$1"
+}
+export -f fuzz_one told
 export binaries seconds
+export RUST_BACKTRACE=0
 printf '%s\n' "${targets[@]}" | xargs -P "$(nproc)" -I{} bash -c 'set -euo pipefail; fuzz_one {}'

@@ -7,7 +7,16 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// lbd's largest weight.
-const MAX_WEIGHT: u64 = 256;
+const MAX_WEIGHT: u32 = 256;
+
+/// The largest `max_connections` of a real.
+pub(super) const MAX_UPPER: u32 = 100_000_000;
+
+/// A count as people write it: one too large for IPVS is its largest.
+pub(super) fn number(text: &str) -> Option<u32> {
+    let number = text.parse::<u64>().ok()?;
+    Some(u32::try_from(number).unwrap_or(u32::MAX))
+}
 
 /// How IPVS reaches a real server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +66,7 @@ pub(super) struct VirtualReal {
     pub address: IpAddr,
     pub port: u16,
     pub method: Method,
-    pub weight: u64,
+    pub weight: u32,
     /// Upper threshold of connections; 0 = none.
     pub upper: u32,
 }
@@ -243,7 +252,7 @@ fn reals(plan: &mut Plan<'_>, service: &Virtual, method: Method) -> Vec<Real> {
             }
         }
         let weight = match most > MAX_WEIGHT && real.weight > 0 {
-            true => (real.weight.min(most) * MAX_WEIGHT / most).max(1),
+            true => scaled(real.weight, most),
             false => real.weight,
         };
         reals.push(Real {
@@ -251,11 +260,17 @@ fn reals(plan: &mut Plan<'_>, service: &Virtual, method: Method) -> Vec<Real> {
             name: None,
             address: real.address,
             port: Some(real.port).filter(|port| *port > 0),
-            weight: u32::try_from(weight).unwrap_or(u32::MAX),
+            weight,
             keys,
         });
     }
     reals
+}
+
+/// A weight of at most `most` as a part of [`MAX_WEIGHT`], and at least 1.
+fn scaled(weight: u32, most: u32) -> u32 {
+    let part = u64::from(weight) * u64::from(MAX_WEIGHT) / u64::from(most);
+    u32::try_from(part).unwrap_or(MAX_WEIGHT).max(1)
 }
 
 /// The sorry server: a key of the service; dialled at another port it is a backup real.

@@ -223,23 +223,23 @@ fn add_server(
         plan.tell(origin, "left out: its port is none that is known here");
         return;
     };
-    let number = |text: Option<&str>| text.map(|text| text.parse::<u64>());
+    let number = |text: Option<&str>| text.map(lvs::number);
     let weight = match number(rule.weight) {
         None => 1,
-        Some(Ok(weight)) => weight,
-        Some(Err(_)) => {
+        Some(Some(weight)) => weight,
+        Some(None) => {
             plan.tell(origin, "its weight is no number: 1 instead");
             1
         }
     };
-    let upper = number(rule.upper).and_then(Result::ok).unwrap_or(0);
+    let upper = number(rule.upper).flatten().unwrap_or(0);
     service.reals.push(VirtualReal {
         origin: origin.clone(),
         address,
         port: own_port,
         method: rule.method.unwrap_or(Method::Direct),
-        weight: weight.min(u64::from(u32::MAX)),
-        upper: u32::try_from(upper).unwrap_or(u32::MAX).min(100_000_000),
+        weight,
+        upper: upper.min(lvs::MAX_UPPER),
     });
 }
 

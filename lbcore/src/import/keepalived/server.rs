@@ -230,8 +230,7 @@ fn reals<'n>(
                 name if check::is_check(name) => {}
                 "weight" => real.weight = number(plan, statement, 1),
                 "uthreshold" => {
-                    let upper = number(plan, statement, 0).min(100_000_000);
-                    real.upper = u32::try_from(upper).unwrap_or(0);
+                    real.upper = number(plan, statement, 0).min(lvs::MAX_UPPER);
                 }
                 "lb_kind" | "lvs_method" => real.method = method(value),
                 "inhibit_on_failure" => inhibit = !is_off(value),
@@ -270,8 +269,8 @@ fn reals<'n>(
     (reals, checked, inhibit)
 }
 
-fn number(plan: &mut Plan<'_>, node: &Node, instead: u64) -> u64 {
-    node.word(1).parse().unwrap_or_else(|_| {
+fn number(plan: &mut Plan<'_>, node: &Node, instead: u32) -> u32 {
+    lvs::number(node.word(1)).unwrap_or_else(|| {
         plan.tell(&node.origin(), format!("no number: {instead} instead"));
         instead
     })

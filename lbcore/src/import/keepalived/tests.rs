@@ -38,6 +38,18 @@ fn a_virtual_server_says(#[case] own: &str, #[case] line: &str) {
     assert!(plain(&toml).contains(line), "{line}: {toml}");
 }
 
+/// Whatever stands there for a weight, lbd gets one of its own.
+#[rstest]
+#[case("0", "weight = 0")]
+#[case("256", "weight = 256")]
+#[case("65535", "weight = 256")]
+#[case("18446744073709551615", "weight = 256")]
+#[case("18446744073709551616", "weight = 1")]
+fn a_weight_is_within_bounds(#[case] weight: &str, #[case] line: &str) {
+    let toml = imported(&server("", &format!("weight {weight}"))).toml;
+    assert!(plain(&toml).contains(line), "{line}: {toml}");
+}
+
 /// Each default is keepalived's own, written out.
 #[rstest]
 #[case("TCP_CHECK {\n}", &["\"tcp\"", "interval = \"1m\"", "fast_interval = \"1s\"", "timeout = \"5s\"", "rise = 1", "fall = 2"])]
