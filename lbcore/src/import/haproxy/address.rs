@@ -63,11 +63,12 @@ pub(super) fn server(text: &str) -> Result<(&str, Option<u16>), &'static str> {
         return Err("left out: it is dialled where the client dialled, and lbd has no such real");
     }
     match port {
-        "" | "0" | "+0" | "-0" => Ok((host, None)),
+        "" | "+0" | "-0" => Ok((host, None)),
         port if port.starts_with(['+', '-']) => {
             Err("left out: no port relative to the client's; write the port itself")
         }
         port => match port.parse() {
+            Ok(0) => Ok((host, None)),
             Ok(port) => Ok((host, Some(port))),
             Err(_) => Err("left out: its port is none"),
         },

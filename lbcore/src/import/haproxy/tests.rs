@@ -67,6 +67,18 @@ fn a_proxy_says(#[case] own: &str, #[case] server: &str, #[case] line: &str) {
     assert!(plain(&toml).contains(line), "{line}: {toml}");
 }
 
+/// Port 0, however it is written, is the one the client dialled.
+#[rstest]
+#[case("", None)]
+#[case(":0", None)]
+#[case(":000", None)]
+#[case(":+0", None)]
+#[case(":0080", Some(80))]
+fn a_server_says_its_port(#[case] text: &str, #[case] port: Option<u16>) {
+    let text = format!("10.0.0.1{text}");
+    assert_eq!(address::server(&text), Ok(("10.0.0.1", port)));
+}
+
 /// What has no equivalent is told with its line.
 #[rstest]
 #[case("balance uri", "", "line 4: balance uri: ")]
