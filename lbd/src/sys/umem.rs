@@ -33,11 +33,15 @@ impl Umem {
                 std::ptr::null_mut(),
                 size,
                 libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
                 -1,
                 0,
             )
         })?;
+        // Thousands of frames in small pages are more than the processor keeps addresses of. Without large
+        // ones it works, too. The kernel brings the pages when the memory is registered.
+        // SAFETY: the mapping is ours, and as long.
+        unsafe { libc::madvise(base.as_ptr().cast(), size, libc::MADV_HUGEPAGE) };
         Ok(Umem {
             base,
             chunk,
