@@ -56,7 +56,9 @@ fn batch(packets: &mut Packets, ifindex: u32, flows: Range<u32>) -> u64 {
     allocation_counter::measure(|| {
         packets.begin();
         for n in flows {
-            packets.frame(&mut frame(n, SYN, false), &meta);
+            let mut frame = frame(n, SYN, false);
+            let recognised = packets.recognise(&frame, &meta);
+            packets.frame(&mut frame, &meta, &recognised);
         }
         packets.idle();
     })

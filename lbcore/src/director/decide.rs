@@ -1,12 +1,13 @@
 //! First step: look at a frame, the snapshot and the flow table, and say what should become of it.
 //! Nothing is changed here.
 
+use super::recognise::{MULTICAST, Place, Recognised, mac_word, place, recognise};
 use super::{DropReason, Verdict};
-use crate::config::{Mode, Track};
+use crate::config::Track;
 use crate::flow::{Coarse, Entry, FlowTable, Slot, State};
 use crate::id::{MAX_SERVICES, RealId, ServiceId};
 use crate::load::Loads;
-use crate::net::packet::{self, Fault, Packet, Reason, Subject, Transport};
+use crate::net::packet::{Packet, Subject, Transport};
 use crate::net::{FlowHash, FlowKey, FrameMeta};
 use crate::sched::{Kind, Pick, Ring};
 use crate::service::{FlowFate, Path, Real, Service, ServiceTable};
@@ -159,50 +160,34 @@ impl Decision {
 /// Decides about one frame, beginning at its Ethernet header.
 #[inline]
 pub fn decide(frame: &[u8], meta: &FrameMeta, view: &View<'_>, now: Tick) -> Decision {
-    let packet = match packet::parse(frame, meta) {
-        Ok(packet) => packet,
-        Err(fault) => return Decision::new(faulty(&fault, meta, view.table)),
-    };
-    // Frames for other machines, broadcast and multicast are the host's business. A frame that we
-    // forwarded and that comes back is addressed to the real, not to us, so it ends here too.
-    match view.table.interface(meta.ifindex) {
-        Some(interface) if interface.mac == packet.dst_mac => {}
-        _ => return Decision::new(Verdict::Pass),
-    }
-    let mut decision = decide_subject(&packet.subject, view, now);
-    decision.bytes = packet.wire_bytes;
-    decision.packets = packet.segments;
-    turn_back(&mut decision, &packet);
-    decision
+    decide_recognised(&recognise(frame, meta, view.table), view, now)
 }
 
-/// A fault in a frame to us and for a VIP is ours to drop; in any other frame it is the host's
-/// business.
-fn faulty(fault: &Fault, meta: &FrameMeta, table: &ServiceTable) -> Verdict {
-    let to_us = table
-        .interface(meta.ifindex)
-        .is_some_and(|i| i.mac == fault.dst_mac);
-    match fault.destination {
-        Some(addr) if to_us && table.is_vip(&addr) => Verdict::Drop(match fault.reason {
-            Reason::Malformed(_) => DropReason::Malformed,
-            Reason::Fragment => DropReason::Fragment,
-            Reason::IpOptions => DropReason::IpOptions,
-            Reason::Martian => DropReason::Martian,
-        }),
-        _ => Verdict::Pass,
-    }
+/// Decides about a frame that was recognised with the snapshot of this view.
+#[inline]
+pub fn decide_recognised(recognised: &Recognised, view: &View<'_>, now: Tick) -> Decision {
+    let packet = match &recognised.packet {
+        Ok(packet) => packet,
+        Err(verdict) => return Decision::new(*verdict),
+    };
+    let mut decision = decide_placed(&packet.subject, recognised.place, view, now);
+    decision.bytes = packet.wire_bytes;
+    decision.packets = packet.segments;
+    turn_back(&mut decision, packet);
+    decision
 }
 
 /// A frame never goes back to the machine it came from, nor to ourselves, and one that no machine
 /// can have sent goes nowhere.
+#[inline]
 fn turn_back(decision: &mut Decision, packet: &Packet) {
     let Verdict::Forward(chosen) = decision.verdict else {
         return;
     };
-    let (src, dst) = (packet.src_mac, packet.dst_mac);
-    let reason = if src.is_multicast() || src.is_zero() {
+    let [src, dst, to] = [packet.src_mac, packet.dst_mac, chosen.path.dst].map(mac_word);
+    let reason = if src & MULTICAST != 0 || src == 0 {
         DropReason::Martian
-    } else if chosen.path.dst == src || chosen.path.dst == dst || src == dst {
+    } else if to == src || to == dst || src == dst {
         DropReason::Loop
     } else {
         return;
@@ -214,19 +199,20 @@ fn turn_back(decision: &mut Decision, packet: &Packet) {
 /// Decides about what a frame speaks of: the part that needs no bytes, which `explain` asks too.
 #[inline]
 pub fn decide_subject(subject: &Subject, view: &View<'_>, now: Tick) -> Decision {
+    decide_placed(subject, place(subject, view.table), view, now)
+}
+
+#[inline]
+fn decide_placed(subject: &Subject, place: Option<Place>, view: &View<'_>, now: Tick) -> Decision {
     let (key, transport) = match subject {
         Subject::Flow { key, transport } => (key, Some(*transport)),
         Subject::IcmpError { key } => (key, None),
         Subject::Other => return Decision::new(Verdict::Pass),
     };
-    let Some((index, service)) = view.table.service(&key.service) else {
+    let Some(Place { index, hash }) = place else {
         return Decision::new(Verdict::Pass);
     };
-    if service.mode != Mode::Dr {
-        // The host's stack brings it to the proxy's own sockets.
-        return Decision::new(Verdict::Pass);
-    }
-    let hash = view.table.key.flow(key);
+    let service = &view.table.services[index];
     let ask = Ask {
         view,
         service,

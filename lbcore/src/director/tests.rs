@@ -12,6 +12,7 @@ use etherparse::PacketBuilder;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+mod recognising;
 mod remembering;
 mod simulation;
 

@@ -3,7 +3,7 @@
 use super::VIP;
 use super::rate::Progress;
 use lbcore::config;
-use lbcore::director::DropReason;
+use lbcore::director::{DropReason, Recognised};
 use lbcore::flow::FlowTable;
 use lbcore::net::{FrameMeta, HashKey, MacAddr};
 use lbcore::service::{
@@ -106,11 +106,20 @@ fn table(key: &HashKey, ifindex: u32, macs: [u8; 12]) -> ServiceTable {
 }
 
 impl FrameHandler for Director {
+    type Recognised = Recognised;
+    fn recognise(&self, frame: &[u8], meta: &FrameMeta) -> Recognised {
+        self.packets.recognise(frame, meta)
+    }
     fn begin(&mut self) {
         self.packets.begin();
     }
-    fn frame(&mut self, frame: &mut [u8], meta: &FrameMeta) -> Disposition {
-        self.packets.frame(frame, meta)
+    fn frame(
+        &mut self,
+        frame: &mut [u8],
+        meta: &FrameMeta,
+        recognised: &Recognised,
+    ) -> Disposition {
+        self.packets.frame(frame, meta, recognised)
     }
     fn sent(&mut self, ifindex: u32, frames: u64) {
         self.packets.sent(ifindex, frames);

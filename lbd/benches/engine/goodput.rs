@@ -125,8 +125,10 @@ struct ToReal {
 }
 
 impl FrameHandler for ToReal {
+    type Recognised = ();
+    fn recognise(&self, _frame: &[u8], _meta: &FrameMeta) {}
     fn begin(&mut self) {}
-    fn frame(&mut self, frame: &mut [u8], meta: &FrameMeta) -> Disposition {
+    fn frame(&mut self, frame: &mut [u8], meta: &FrameMeta, _recognised: &()) -> Disposition {
         self.frames += 1;
         self.super_frames += u64::from(meta.gso_size > 0);
         self.largest = self.largest.max(frame.len());

@@ -76,8 +76,10 @@ struct Echo {
 }
 
 impl FrameHandler for Echo {
+    type Recognised = ();
+    fn recognise(&self, _frame: &[u8], _meta: &FrameMeta) {}
     fn begin(&mut self) {}
-    fn frame(&mut self, frame: &mut [u8], _meta: &FrameMeta) -> Disposition {
+    fn frame(&mut self, frame: &mut [u8], _meta: &FrameMeta, _recognised: &()) -> Disposition {
         frame[..12].copy_from_slice(&MACS);
         Disposition::Forward {
             ifindex: self.ifindex,

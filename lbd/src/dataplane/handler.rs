@@ -2,9 +2,12 @@
 
 use crate::io::{Disposition, FrameHandler};
 use crate::live::{Live, Tap, WorkerShared};
-use crate::sys::clock;
+use crate::sys::{clock, prefetch};
 use arc_swap::{ArcSwap, Cache};
-use lbcore::director::{Cursors, Decision, DropReason, Flood, Verdict, View, commit, decide};
+use lbcore::director::{
+    Cursors, Decision, DropReason, Flood, Recognised, Verdict, View, commit, decide_recognised,
+    recognise,
+};
 use lbcore::net::FrameMeta;
 use lbcore::service::ServiceTable;
 use lbcore::time::Tick;
@@ -95,6 +98,8 @@ impl Packets {
 }
 
 impl FrameHandler for Packets {
+    type Recognised = Recognised;
+
     fn begin(&mut self) {
         self.now = clock::now();
         let latest = self.table.load();
@@ -105,7 +110,21 @@ impl FrameHandler for Packets {
     }
 
     #[inline]
-    fn frame(&mut self, frame: &mut [u8], meta: &FrameMeta) -> Disposition {
+    fn recognise(&self, frame: &[u8], meta: &FrameMeta) -> Recognised {
+        let recognised = recognise(frame, meta, &self.current);
+        if let Some(hash) = recognised.hash() {
+            prefetch(self.live.flows.whereabouts(hash));
+        }
+        recognised
+    }
+
+    #[inline]
+    fn frame(
+        &mut self,
+        frame: &mut [u8],
+        meta: &FrameMeta,
+        recognised: &Recognised,
+    ) -> Disposition {
         self.me.counters.interface(self.me.slot).received.add(1);
         // Before the frame is rewritten.
         let seen = self.taps.is_some().then(|| Seen::of(frame, meta));
@@ -116,7 +135,7 @@ impl FrameHandler for Packets {
             cursors: &self.cursors,
             flood: self.flood.is_on(),
         };
-        let decision = decide(frame, meta, &view, self.now);
+        let decision = decide_recognised(recognised, &view, self.now);
         let verdict = commit(
             &decision,
             frame,

@@ -52,7 +52,9 @@ impl FrameIo for MemoryIo {
             handler.begin();
         }
         for (mut bytes, meta) in self.incoming.drain(..self.incoming.len().min(BATCH)) {
-            let Disposition::Forward { ifindex } = handler.frame(&mut bytes, &meta) else {
+            let recognised = handler.recognise(&bytes, &meta);
+            let disposition = handler.frame(&mut bytes, &meta, &recognised);
+            let Disposition::Forward { ifindex } = disposition else {
                 continue;
             };
             match self.refuse_sends {
@@ -90,10 +92,12 @@ mod tests {
     }
 
     impl FrameHandler for Handler {
+        type Recognised = ();
+        fn recognise(&self, _frame: &[u8], _meta: &FrameMeta) {}
         fn begin(&mut self) {
             self.batches += 1;
         }
-        fn frame(&mut self, frame: &mut [u8], _meta: &FrameMeta) -> Disposition {
+        fn frame(&mut self, frame: &mut [u8], _meta: &FrameMeta, _recognised: &()) -> Disposition {
             if frame[0] != 1 {
                 return Disposition::Release;
             }

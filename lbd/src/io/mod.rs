@@ -19,6 +19,10 @@ use std::time::{Duration, Instant};
 /// as long, on both the worker's core and the one that brings the frame; on an idle link nobody spins.
 const LINGER: Duration = Duration::from_micros(10);
 
+/// So many frames are recognised before the first of them is decided about: as many cache lines as the
+/// processor fetches at a time, and by then the first has come.
+const AHEAD: usize = 8;
+
 /// What becomes of a received frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disposition {
@@ -32,15 +36,27 @@ pub enum Disposition {
     Release,
 }
 
-/// Who decides about frames. Every received frame reaches it once, by [`frame`](Self::frame) or by
-/// [`lost`](Self::lost), and every frame it forwards comes back once, by [`sent`](Self::sent) or
+/// Who decides about frames. Every received frame reaches it once, by [`recognise`](Self::recognise) and
+/// then [`frame`](Self::frame), or by [`lost`](Self::lost), and every frame it forwards comes back once, by [`sent`](Self::sent) or
 /// by `lost`: so received = sent + passed + drops, exactly.
 pub trait FrameHandler {
     /// Before the frames of one batch: the time to read the clock and load the snapshot.
     fn begin(&mut self);
 
-    /// One frame, from its Ethernet header on. A VLAN tag that the kernel took out is in `meta`.
-    fn frame(&mut self, frame: &mut [u8], meta: &FrameMeta) -> Disposition;
+    /// What it keeps of a frame from one look at it to the next.
+    type Recognised;
+
+    /// A first look at a frame, from its Ethernet header on, soon to be decided about. A VLAN tag that the
+    /// kernel took out is in `meta`.
+    fn recognise(&self, frame: &[u8], meta: &FrameMeta) -> Self::Recognised;
+
+    /// The same frame again: its turn has come.
+    fn frame(
+        &mut self,
+        frame: &mut [u8],
+        meta: &FrameMeta,
+        recognised: &Self::Recognised,
+    ) -> Disposition;
 
     /// So many forwarded frames were handed to the kernel for `ifindex`.
     fn sent(&mut self, ifindex: u32, frames: u64);

@@ -24,6 +24,8 @@ mod umem;
 pub mod xsk;
 mod xsk_ring;
 
+pub(crate) use prefetch::prefetch;
+
 use std::io;
 use std::ptr::NonNull;
 

@@ -15,6 +15,9 @@ const HEADER: usize = libc::TPACKET2_HDRLEN;
 /// comes before them (the virtio header, and alignment).
 pub const HEADROOM: usize = 24;
 
+/// The processor is told so many slots ahead which one is looked at.
+const EXPECTED: usize = 8;
+
 /// Frames do not cross blocks, and the kernel allocates block by block.
 const BLOCK: usize = 64 * 1024;
 
@@ -120,7 +123,7 @@ impl RxRing {
         }
         let slot = self.slot(self.held);
         self.held += 1;
-        self.expect(self.held + 1);
+        self.expect(self.held + EXPECTED);
         // SAFETY: `slot` is inside the mapping, aligned for a tpacket2_hdr, and ours since its
         // status says so (seen with acquire ordering): the kernel does not write to it.
         let header = unsafe { slot.cast::<libc::tpacket2_hdr>().read() };

@@ -4,7 +4,7 @@
 pub(super) const CACHE_LINE: usize = 64;
 
 /// Asks for the cache line at `place`, which is read soon. Nothing is read now, so any address will do.
-pub(super) fn prefetch(place: *const u8) {
+pub(crate) fn prefetch(place: *const u8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch has no effect but on the cache, and faults nowhere.
     unsafe {

@@ -212,9 +212,7 @@ impl Xsk {
     /// Takes the next frame, if there is one, and holds it: it is the last of those held.
     pub fn take(&mut self) -> Option<usize> {
         let frame = self.received.pop()?;
-        if let Some(next) = self.received.peek() {
-            self.umem.expect(next.addr);
-        }
+        self.umem.expect(frame.addr);
         let (chunk, start) = self.umem.locate(frame.addr)?;
         self.held.push(Held {
             chunk,

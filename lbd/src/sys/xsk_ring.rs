@@ -205,12 +205,6 @@ impl<T: Element> Consumer<T> {
         self.ring.word(self.ring.producer).load(Acquire)
     }
 
-    /// The next element, if it is known to be written.
-    pub fn peek(&self) -> Option<T> {
-        // SAFETY: as in `pop`.
-        (self.written != self.next).then(|| unsafe { self.ring.element(self.next).read() })
-    }
-
     /// Reads the next element; its place is the kernel's again after [`release`](Self::release).
     pub fn pop(&mut self) -> Option<T> {
         if self.written == self.next {

@@ -72,6 +72,13 @@ impl<'m> FlowTable<'m> {
             .or_else(|| self.lookup_in(second, signature))
     }
 
+    /// Where in memory the flow of this hash stands, in most cases: for a hint to the processor.
+    #[inline]
+    pub fn whereabouts(&self, hash: FlowHash) -> *const u8 {
+        let [first, _] = self.candidates(slot::signature(hash));
+        self.hot[first].as_ptr().cast()
+    }
+
     /// Replaces `old` by `new`. `false` if the entry is no longer `old`: somebody else changed or
     /// removed it, and nothing was done.
     #[inline]

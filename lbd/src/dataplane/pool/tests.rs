@@ -17,8 +17,10 @@ use std::time::{Duration, Instant};
 struct Count(Arc<AtomicU64>);
 
 impl FrameHandler for Count {
+    type Recognised = ();
+    fn recognise(&self, _frame: &[u8], _meta: &FrameMeta) {}
     fn begin(&mut self) {}
-    fn frame(&mut self, _frame: &mut [u8], _meta: &FrameMeta) -> Disposition {
+    fn frame(&mut self, _frame: &mut [u8], _meta: &FrameMeta, _recognised: &()) -> Disposition {
         self.0.fetch_add(1, Relaxed);
         Disposition::Release
     }

@@ -13,7 +13,7 @@ mod virtio;
 
 pub use open::{Fanout, OpenError, Options};
 
-use super::{Disposition, FrameHandler, FrameIo, IoFault, linger, send_failure};
+use super::{AHEAD, Disposition, FrameHandler, FrameIo, IoFault, linger, send_failure};
 use crate::sys::packet_ring::{Received, RxRing};
 use crate::sys::packet_send::{FrameSender, Outgoing};
 use crate::sys::packet_socket::PacketSocket;
@@ -63,6 +63,14 @@ enum Place {
     Slot(usize),
     /// In a buffer for super-frames.
     Large(usize),
+}
+
+/// A frame that came, whole.
+#[derive(Clone, Debug)]
+struct Taken {
+    place: Place,
+    bytes: Range<usize>,
+    meta: FrameMeta,
 }
 
 /// A frame that waits for the end of its batch to be sent.
@@ -119,19 +127,80 @@ impl AfPacket {
 
     fn receive<H: FrameHandler>(&mut self, handler: &mut H) {
         while self.ring.held() < BATCH && self.large_used < LARGE_FRAMES {
+            let first = self.ring.held();
+            let group = self.take(handler);
+            if self.ring.held() == first {
+                break;
+            }
+            let recognised = group.each_ref().map(|taken| {
+                let taken = taken.as_ref()?;
+                let frame = self.data(taken.place)?.get(taken.bytes.clone())?;
+                Some(handler.recognise(frame, &taken.meta))
+            });
+            for (taken, recognised) in group.into_iter().zip(&recognised) {
+                if let (Some(taken), Some(recognised)) = (taken, recognised) {
+                    self.offer(taken, recognised, handler);
+                }
+            }
+        }
+    }
+
+    /// Takes the next frames, and tells of those that are not whole.
+    fn take<H: FrameHandler>(&mut self, handler: &mut H) -> [Option<Taken>; AHEAD] {
+        let mut group = [const { None }; AHEAD];
+        for place in &mut group {
+            if self.large_used == LARGE_FRAMES {
+                break;
+            }
             let Some(received) = self.ring.take() else {
                 break;
             };
-            let slot = self.ring.held() - 1;
-            if received.captured == received.len {
-                self.offer(Place::Slot(slot), received.start, &received, handler);
-            } else if self.fetch_large(&received) {
-                let place = Place::Large(self.large_used);
-                self.large_used += 1;
-                self.offer(place, virtio::TAG + virtio::LEN, &received, handler);
-            } else {
+            *place = self.find(&received);
+            if place.is_none() {
                 handler.lost(self.ifindex, DropReason::Truncated);
             }
+        }
+        group
+    }
+
+    /// Where the whole of the frame is that the last slot held is about; `None`: nowhere.
+    fn find(&mut self, received: &Received) -> Option<Taken> {
+        let (place, start) = if received.captured == received.len {
+            (Place::Slot(self.ring.held() - 1), received.start)
+        } else if self.fetch_large(received) {
+            self.large_used += 1;
+            let place = Place::Large(self.large_used - 1);
+            (place, virtio::TAG + virtio::LEN)
+        } else {
+            return None;
+        };
+        let bytes = start..start + received.len;
+        let data = self.data(place)?;
+        let fits = start >= virtio::TAG + virtio::LEN
+            && received.len >= ETHERNET
+            && bytes.end <= data.len();
+        fits.then(|| Taken {
+            place,
+            meta: FrameMeta {
+                ifindex: self.ifindex,
+                vlan: received.vlan.map(|(tpid, tci)| VlanTag { tpid, tci }),
+                gso_size: virtio::gso_size(&data[start - virtio::LEN..]),
+            },
+            bytes,
+        })
+    }
+
+    fn data(&self, place: Place) -> Option<&[u8]> {
+        match place {
+            Place::Slot(nth) => self.ring.data(nth),
+            Place::Large(nth) => self.large.get(nth).map(|buffer| &buffer[..]),
+        }
+    }
+
+    fn data_mut(&mut self, place: Place) -> Option<&mut [u8]> {
+        match place {
+            Place::Slot(nth) => self.ring.data_mut(nth),
+            Place::Large(nth) => self.large.get_mut(nth).map(|buffer| &mut buffer[..]),
         }
     }
 
@@ -158,35 +227,23 @@ impl AfPacket {
         }
     }
 
-    /// Shows a frame to the handler and notes it down if it goes on. `start` is where in its
-    /// place it begins.
+    /// Has the handler decide about a frame, and notes it down if it goes on.
     fn offer<H: FrameHandler>(
         &mut self,
-        place: Place,
-        start: usize,
-        received: &Received,
+        taken: Taken,
+        recognised: &H::Recognised,
         handler: &mut H,
     ) {
-        let data = match place {
-            Place::Slot(nth) => self.ring.data_mut(nth),
-            Place::Large(nth) => self.large.get_mut(nth).map(|buffer| &mut buffer[..]),
+        let Taken { place, bytes, meta } = taken;
+        let Range { start, end } = bytes;
+        let Some(data) = self.data_mut(place) else {
+            return handler.lost(meta.ifindex, DropReason::Truncated);
         };
-        let end = start + received.len;
-        let fits = |data: &&mut [u8]| {
-            start >= virtio::TAG + virtio::LEN && received.len >= ETHERNET && end <= data.len()
-        };
-        let Some(data) = data.filter(fits) else {
-            return handler.lost(self.ifindex, DropReason::Truncated);
-        };
-        let mut header = start - virtio::LEN;
-        let meta = FrameMeta {
-            ifindex: self.ifindex,
-            vlan: received.vlan.map(|(tpid, tci)| VlanTag { tpid, tci }),
-            gso_size: virtio::gso_size(&data[header..]),
-        };
-        let Disposition::Forward { ifindex } = handler.frame(&mut data[start..end], &meta) else {
+        let disposition = handler.frame(&mut data[start..end], &meta, recognised);
+        let Disposition::Forward { ifindex } = disposition else {
             return;
         };
+        let mut header = start - virtio::LEN;
         if let Some(tag) = meta.vlan {
             header -= virtio::TAG;
             virtio::restore_tag(&mut data[header..end], tag);

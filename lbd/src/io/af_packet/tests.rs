@@ -24,8 +24,10 @@ struct Forwarder {
 }
 
 impl FrameHandler for Forwarder {
+    type Recognised = ();
+    fn recognise(&self, _frame: &[u8], _meta: &FrameMeta) {}
     fn begin(&mut self) {}
-    fn frame(&mut self, frame: &mut [u8], meta: &FrameMeta) -> Disposition {
+    fn frame(&mut self, frame: &mut [u8], meta: &FrameMeta, _recognised: &()) -> Disposition {
         self.seen.push((frame.to_vec(), *meta));
         frame[..6].copy_from_slice(&DESTINATION);
         Disposition::Forward {

@@ -8,7 +8,7 @@ mod open;
 
 pub use open::{CHUNKS, OpenError, Options, chunk_for, room_in, with_chunks};
 
-use super::{Disposition, FrameHandler, FrameIo, IoFault, linger, send_failure};
+use super::{AHEAD, Disposition, FrameHandler, FrameIo, IoFault, linger, send_failure};
 use crate::sys::packet_send::{FrameSender, Outgoing};
 use crate::sys::xsk::{self, Way, Xsk};
 use lbcore::director::DropReason;
@@ -166,28 +166,45 @@ impl Queue {
             ..FrameMeta::default()
         };
         while self.socket.held() < BATCH {
-            let Some(nth) = self.socket.take() else {
+            let first = self.socket.held();
+            let group = self.take();
+            if group == 0 {
                 break;
-            };
-            let frame = self.socket.frame_mut(nth);
-            let Some(frame) = frame.filter(|frame| frame.len() >= ETHERNET) else {
-                handler.lost(ifindex, DropReason::Truncated);
-                continue;
-            };
-            match handler.frame(frame, &meta) {
-                Disposition::Release => {}
-                Disposition::Forward { ifindex: egress } if egress == ifindex => {
-                    if self.socket.send(nth) {
-                        self.uncounted += 1;
-                    } else {
-                        handler.lost(ifindex, DropReason::SendFailed);
+            }
+            let mut recognised = [const { None }; AHEAD];
+            for (nth, place) in (first..first + group).zip(&mut recognised) {
+                let frame = self.socket.frame(nth);
+                let frame = frame.filter(|frame| frame.len() >= ETHERNET);
+                *place = frame.map(|frame| handler.recognise(frame, &meta));
+            }
+            for (nth, recognised) in (first..first + group).zip(&recognised) {
+                let (Some(frame), Some(recognised)) = (self.socket.frame_mut(nth), recognised)
+                else {
+                    handler.lost(ifindex, DropReason::Truncated);
+                    continue;
+                };
+                match handler.frame(frame, &meta, recognised) {
+                    Disposition::Release => {}
+                    Disposition::Forward { ifindex: egress } if egress == ifindex => {
+                        if self.socket.send(nth) {
+                            self.uncounted += 1;
+                        } else {
+                            handler.lost(ifindex, DropReason::SendFailed);
+                        }
                     }
-                }
-                Disposition::Forward { ifindex: egress } => {
-                    elsewhere.frames.push((nth, egress));
+                    Disposition::Forward { ifindex: egress } => {
+                        elsewhere.frames.push((nth, egress));
+                    }
                 }
             }
         }
+    }
+
+    /// Takes up to [`AHEAD`] frames, and says how many.
+    fn take(&mut self) -> usize {
+        (0..AHEAD)
+            .take_while(|_| self.socket.take().is_some())
+            .count()
     }
 
     /// Gives the kernel room to receive first, then what is to be sent, and counts what it took.
