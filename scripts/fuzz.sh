@@ -40,7 +40,9 @@ fuzz_one() {
 # What went wrong, and the input: where this runs, nobody may be able to fetch a file.
 told() {
     local input
-    grep -v -e NEW -e REDUCE -e RELOAD -e pulse "$2" | tail -40
+    # What panics may print pages after its reason.
+    grep -m 1 -A 3 panicked "$2" || true
+    tail -40 "$2"
     input=$(sed -n 's/.*Test unit written to //p' "$2" | tail -1)
     if [ -n "$input" ]; then
         echo "the input, for base64 -d | gunzip:"

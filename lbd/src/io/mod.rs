@@ -19,10 +19,6 @@ use std::time::{Duration, Instant};
 /// as long, on both the worker's core and the one that brings the frame; on an idle link nobody spins.
 const LINGER: Duration = Duration::from_micros(10);
 
-/// So many frames are recognised before the first of them is decided about: as many cache lines as the
-/// processor fetches at a time, and by then the first has come.
-const AHEAD: usize = 8;
-
 /// What becomes of a received frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disposition {
@@ -37,14 +33,14 @@ pub enum Disposition {
 }
 
 /// Who decides about frames. Every received frame reaches it once, by [`recognise`](Self::recognise) and
-/// then [`frame`](Self::frame), or by [`lost`](Self::lost), and every frame it forwards comes back once, by [`sent`](Self::sent) or
-/// by `lost`: so received = sent + passed + drops, exactly.
+/// then [`frame`](Self::frame), or by [`lost`](Self::lost), and every frame it forwards comes back once,
+/// by [`sent`](Self::sent) or by `lost`: so received = sent + passed + drops, exactly.
 pub trait FrameHandler {
-    /// Before the frames of one batch: the time to read the clock and load the snapshot.
-    fn begin(&mut self);
-
     /// What it keeps of a frame from one look at it to the next.
     type Recognised;
+
+    /// Before the frames of one batch: the time to read the clock and load the snapshot.
+    fn begin(&mut self);
 
     /// A first look at a frame, from its Ethernet header on, soon to be decided about. A VLAN tag that the
     /// kernel took out is in `meta`.

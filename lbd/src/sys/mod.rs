@@ -24,7 +24,7 @@ mod umem;
 pub mod xsk;
 mod xsk_ring;
 
-pub(crate) use prefetch::prefetch;
+pub(crate) use prefetch::{AHEAD, prefetch};
 
 use std::io;
 use std::ptr::NonNull;

@@ -2,7 +2,7 @@
 //! the slot over by its status word; we hand it back the same way.
 
 use super::packet_socket::PacketSocket;
-use super::prefetch::{CACHE_LINE, prefetch};
+use super::prefetch::{AHEAD, CACHE_LINE, prefetch};
 use std::io::{self, Error};
 use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
@@ -14,9 +14,6 @@ const HEADER: usize = libc::TPACKET2_HDRLEN;
 /// Least room between the start of a slot's data and its frame: two MACs and a type, and what
 /// comes before them (the virtio header, and alignment).
 pub const HEADROOM: usize = 24;
-
-/// The processor is told so many slots ahead which one is looked at.
-const EXPECTED: usize = 8;
 
 /// Frames do not cross blocks, and the kernel allocates block by block.
 const BLOCK: usize = 64 * 1024;
@@ -123,7 +120,7 @@ impl RxRing {
         }
         let slot = self.slot(self.held);
         self.held += 1;
-        self.expect(self.held + EXPECTED);
+        self.expect(self.held + AHEAD);
         // SAFETY: `slot` is inside the mapping, aligned for a tpacket2_hdr, and ours since its
         // status says so (seen with acquire ordering): the kernel does not write to it.
         let header = unsafe { slot.cast::<libc::tpacket2_hdr>().read() };

@@ -1,5 +1,9 @@
 //! A hint to the processor.
 
+/// So many frames are looked at before the first of them is decided about: as many cache lines as the
+/// processor fetches at a time, and by then the first has come.
+pub(crate) const AHEAD: usize = 8;
+
 /// Bytes of a cache line.
 pub(super) const CACHE_LINE: usize = 64;
 

@@ -13,7 +13,8 @@ mod virtio;
 
 pub use open::{Fanout, OpenError, Options};
 
-use super::{AHEAD, Disposition, FrameHandler, FrameIo, IoFault, linger, send_failure};
+use super::{Disposition, FrameHandler, FrameIo, IoFault, linger, send_failure};
+use crate::sys::AHEAD;
 use crate::sys::packet_ring::{Received, RxRing};
 use crate::sys::packet_send::{FrameSender, Outgoing};
 use crate::sys::packet_socket::PacketSocket;

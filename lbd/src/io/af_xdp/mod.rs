@@ -8,7 +8,8 @@ mod open;
 
 pub use open::{CHUNKS, OpenError, Options, chunk_for, room_in, with_chunks};
 
-use super::{AHEAD, Disposition, FrameHandler, FrameIo, IoFault, linger, send_failure};
+use super::{Disposition, FrameHandler, FrameIo, IoFault, linger, send_failure};
+use crate::sys::AHEAD;
 use crate::sys::packet_send::{FrameSender, Outgoing};
 use crate::sys::xsk::{self, Way, Xsk};
 use lbcore::director::DropReason;
