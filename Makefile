@@ -57,37 +57,39 @@ lint: ## Formatting, clippy with warnings as errors, licences where cargo-deny i
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
 	$(CARGO) clippy --package lbd --no-default-features --quiet -- -D warnings
-	$(CARGO) clippy --package lbcore --features interleaved --test interleaved --quiet -- -D warnings
+	$(CARGO) clippy --workspace --features lbcore/interleaved --test interleaved --quiet -- -D warnings
 	if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check licenses bans sources; fi
 
 # The optimised lbcore is for those who use it: its own tests take minutes to build so, and seconds to run.
 PLAIN = --config profile.dev.package.lbcore.opt-level=0
+UNIT_TESTS := $(notdir $(basename $(wildcard lbd/tests/*.rs lbctl/tests/*.rs)))
 
 .PHONY: unit
 unit: ## Unit and documentation tests, and every interleaving of two writers of the flow table
 	$(CARGO) test --package lbcore $(PLAIN) --quiet
-	$(CARGO) test --workspace --exclude integration --exclude lbcore --quiet
+	$(CARGO) test --workspace --exclude lbcore --quiet --lib --bins $(UNIT_TESTS:%=--test %)
+	$(CARGO) test --workspace --exclude lbcore --quiet --doc
 	$(CARGO) test --package lbcore --features interleaved --test interleaved --quiet
 
 .PHONY: unit-file
 unit-file: ## The systemd unit: no mistakes, exposure 2.5 or better
 	scripts/check-unit.sh
 
+# Those that take longest go first, so that none is left to run alone.
+SLOW_TESTS = reload health kubernetes
+E2E_TESTS  = $(SLOW_TESTS) $(filter-out $(SLOW_TESTS),$(notdir $(basename $(wildcard integration/tests/*.rs))))
+
 .PHONY: integration
 integration: ## End-to-end tests on real traffic in network namespaces
-	$(CARGO) build --quiet --bins --package lbd --package lbctl --package integration
 	rm -f $(FIGURES)
-	LBD_FIGURES=$(FIGURES) $(CARGO) test --package integration -- --test-threads=1
+	LBD_FIGURES=$(FIGURES) CARGO=$(CARGO) scripts/e2e.sh $(E2E_TESTS:%=af_packet/%)
 
 # What no engine may do differently: forwarding, frames, the guard, drains, reloads, restarts, interfaces.
-ENGINE_TESTS = dr frames guard drain reload restart schedulers iface neigh
+ENGINE_TESTS = reload drain dr frames guard restart schedulers iface neigh
 
 .PHONY: integration-engines
 integration-engines: ## The tests that every engine must pass, on af_xdp and on xdp; as root
-	$(CARGO) build --quiet --bins --package lbd --package lbctl --package integration
-	for engine in af_xdp xdp; do \
-	    LBD_ENGINE=$$engine $(CARGO) test --package integration $(ENGINE_TESTS:%=--test %) -- --test-threads=1 || exit; \
-	done
+	CARGO=$(CARGO) scripts/e2e.sh $(foreach test,$(ENGINE_TESTS),af_xdp/$(test) xdp/$(test))
 
 .PHONY: fuzz
 fuzz: ## Fuzz each target for FUZZ_SECONDS (300) with libFuzzer

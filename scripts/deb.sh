@@ -6,10 +6,10 @@ cd "$(dirname "$0")/.."
 build=${1:?usage: deb.sh release | debug}
 tools=$PWD/target/tools
 
-# Little of cargo-deb is needed, and it need not be fast: without its own compressor and optimised
-# little, it is built in a third of the time.
+# Little of cargo-deb is needed, and it need not be fast: without its own compressor and not optimised,
+# it is built in a fraction of the time.
 if [ ! -x "$tools/bin/cargo-deb" ]; then
-    CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+    CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
         ${CARGO:-cargo} install --quiet --locked --no-default-features --root "$tools" \
         --version 3.8.0 cargo-deb
 fi

@@ -191,7 +191,8 @@ pub fn figure(what: &str, value: impl std::fmt::Display) {
             .append(true)
             .open(Path::new(&path));
         if let Ok(mut file) = kept {
-            let _ = writeln!(file, "{what}: {value}");
+            // In one piece: others may be at it.
+            let _ = file.write_all(format!("{what}: {value}\n").as_bytes());
         }
     }
 }
