@@ -2,7 +2,7 @@
 //!
 //! `cargo bench -p integration --bench engines [-- --only PART]... [--write]`, as root on two cores
 //! or more, after `cargo build --release -p lbd -p lbctl`; `ROUNDS=n` sets the rounds. Parts: program,
-//! one-arm, sockets, costs, ten-million. Needs clang, nft, ethtool and setpriv.
+//! one-arm, sockets, stream, costs, ten-million. Needs clang, nft, ethtool and setpriv.
 //!
 //! The generator is a BPF program that the kernel runs for frame after frame and whose frames it
 //! sends into a veth; what returns is counted by a program at the same end. So neither making nor
@@ -33,6 +33,7 @@ mod rate;
 mod rows;
 mod sockets;
 mod stand;
+mod stream;
 mod wire;
 
 use anyhow::{Context, bail};
@@ -45,10 +46,11 @@ const DEFAULT_ROUNDS: usize = 5;
 /// A part of the benchmark.
 type Part = fn(&mut Stand) -> anyhow::Result<()>;
 
-const PARTS: [(&str, Part); 5] = [
+const PARTS: [(&str, Part); 6] = [
     ("program", program::measure),
     ("one-arm", one_arm::measure),
     ("sockets", sockets::measure),
+    ("stream", stream::measure),
     ("costs", costs::measure),
     ("ten-million", program::measure_ten_million),
 ];

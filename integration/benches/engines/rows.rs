@@ -7,6 +7,8 @@ pub enum Unit {
     Ns,
     /// Million packets a second.
     Mpps,
+    /// Gigabits a second.
+    Gbit,
     /// One rate as a part of another.
     Ratio,
     /// Microseconds.
@@ -158,6 +160,36 @@ pub static AF_XDP_TO_BARE: Row = wanted(
     1.0,
 );
 
+/// One bulk stream of super-frames.
+pub static STREAM_DIRECT: Row = plain("one TCP stream, straight to the real", Unit::Gbit);
+/// See above.
+pub static STREAM_PACKET: Row = plain("one TCP stream, af_packet", Unit::Gbit);
+/// See above.
+pub static STREAM_AF_XDP: Row = plain("one TCP stream, af_xdp generic", Unit::Gbit);
+/// See above.
+pub static STREAM_XDP: Row = plain("one TCP stream, xdp generic", Unit::Gbit);
+/// As a part of the first. 0.44 to 0.85 were seen before there was an lbd.
+pub static STREAM_PACKET_TO_DIRECT: Row = wanted(
+    "one TCP stream by af_packet against straight to the real",
+    Unit::Ratio,
+    0.4,
+    0.85,
+);
+/// See above.
+pub static STREAM_AF_XDP_TO_DIRECT: Row = wanted(
+    "one TCP stream by af_xdp against straight to the real",
+    Unit::Ratio,
+    0.4,
+    0.85,
+);
+/// See above.
+pub static STREAM_XDP_TO_DIRECT: Row = wanted(
+    "one TCP stream by xdp against straight to the real",
+    Unit::Ratio,
+    0.4,
+    0.85,
+);
+
 /// There and back at rest.
 pub static REST_BARE_P50: Row = plain("bare XDP_TX, median", Unit::Us);
 /// See above.
@@ -190,6 +222,7 @@ impl Row {
         match self.unit {
             Unit::Ns => format!("{value:.0} ns"),
             Unit::Mpps => format!("{value:.2} Mpps"),
+            Unit::Gbit => format!("{value:.1} Gbit/s"),
             Unit::Ratio => format!("{value:.2}"),
             Unit::Us => format!("{value:.1} us"),
             Unit::Ms => format!("{value:.0} ms"),
