@@ -59,6 +59,15 @@ impl Packets {
         }
     }
 
+    /// Goes by the clock and by the snapshot in force.
+    fn follow(&mut self) {
+        self.now = clock::now();
+        let latest = self.table.load();
+        if !Arc::ptr_eq(latest, &self.current) {
+            self.current = latest.clone();
+        }
+    }
+
     fn slot_of(&self, ifindex: u32) -> usize {
         self.current
             .interface(ifindex)
@@ -101,11 +110,7 @@ impl FrameHandler for Packets {
     type Recognised = Recognised;
 
     fn begin(&mut self) {
-        self.now = clock::now();
-        let latest = self.table.load();
-        if !Arc::ptr_eq(latest, &self.current) {
-            self.current = latest.clone();
-        }
+        self.follow();
         self.taps = self.live.taps.any().then(|| self.live.taps.list());
     }
 
@@ -175,7 +180,8 @@ impl FrameHandler for Packets {
     }
 
     fn idle(&mut self) {
-        self.now = clock::now();
+        // A worker that gets no frames sweeps, too: others store flows of reals that are new.
+        self.follow();
         self.me.beat(self.now);
         let passed = self.now.since(self.swept);
         if passed > 0 {
@@ -185,3 +191,6 @@ impl FrameHandler for Packets {
         self.flood.tick(self.now, || self.live.flows.len());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,6 +26,7 @@ impl<H: FrameHandler> QueueWorker<H> {
             tell_running(&self.me, &link);
         }
         let why = self.forward();
+        self.engine.give_up(&mut self.handler);
         let QueueWorker {
             live, me, engine, ..
         } = self;

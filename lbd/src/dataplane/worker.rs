@@ -50,7 +50,8 @@ impl<H: FrameHandler> Worker<H> {
                 Ok(opened) => self.forward(opened),
                 Err(why) => {
                     wait_because(&self.me, why);
-                    self.me.beat(clock::now());
+                    // Flows end also while nothing comes.
+                    self.handler.idle();
                     thread::park_timeout(WAIT);
                 }
             }
@@ -124,7 +125,20 @@ impl<H: FrameHandler> Worker<H> {
                 }
             }
         }
+        self.finish(&mut opened.engine);
         self.me.add_ring_drops(opened.engine.ring_drops());
+    }
+
+    /// Forwards what has come: it would be lost with the ring, and nobody would know. What comes meanwhile
+    /// may be without end, so no more than a ring holds.
+    fn finish(&mut self, engine: &mut AfPacket) {
+        let mut turns = engine.ring_slots();
+        while turns > 0
+            && engine.has_more()
+            && engine.turn(Duration::ZERO, &mut self.handler).is_ok()
+        {
+            turns -= 1;
+        }
     }
 
     /// Follows what changed since the last look; breaks if the engine must be opened anew.

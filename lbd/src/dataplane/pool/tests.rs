@@ -11,6 +11,7 @@ use lbcore::flow::FlowTable;
 use lbcore::net::{FrameMeta, HashKey, MacAddr};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// Counts frames and drops them.
@@ -23,6 +24,37 @@ impl FrameHandler for Count {
     fn frame(&mut self, _frame: &mut [u8], _meta: &FrameMeta, _recognised: &()) -> Disposition {
         self.0.fetch_add(1, Relaxed);
         Disposition::Release
+    }
+    fn sent(&mut self, _ifindex: u32, _frames: u64) {}
+    fn lost(&mut self, _ifindex: u32, _reason: DropReason) {}
+    fn idle(&mut self) {}
+}
+
+/// Holds the first frame until the sender is gone.
+struct Held(mpsc::Receiver<()>, Count);
+
+impl FrameHandler for Held {
+    type Recognised = ();
+    fn recognise(&self, _frame: &[u8], _meta: &FrameMeta) {}
+    fn begin(&mut self) {}
+    fn frame(&mut self, frame: &mut [u8], meta: &FrameMeta, recognised: &()) -> Disposition {
+        let _ = self.0.recv();
+        self.1.frame(frame, meta, recognised)
+    }
+    fn sent(&mut self, _ifindex: u32, _frames: u64) {}
+    fn lost(&mut self, _ifindex: u32, _reason: DropReason) {}
+    fn idle(&mut self) {}
+}
+
+/// Panics at the first frame.
+struct Panics;
+
+impl FrameHandler for Panics {
+    type Recognised = ();
+    fn recognise(&self, _frame: &[u8], _meta: &FrameMeta) {}
+    fn begin(&mut self) {}
+    fn frame(&mut self, _frame: &mut [u8], _meta: &FrameMeta, _recognised: &()) -> Disposition {
+        panic!("as a worker that has a bug");
     }
     fn sent(&mut self, _ifindex: u32, _frames: u64) {}
     fn lost(&mut self, _ifindex: u32, _reason: DropReason) {}
@@ -159,6 +191,58 @@ fn t58_workers_follow_links_and_filters_until_told_to_stop() {
         live.stop();
         pool.join();
     }
+}
+
+#[test]
+fn what_waits_in_a_ring_that_goes_is_forwarded_first() {
+    let (Some(lb), Some(wire)) = (Netns::new(), Netns::new()) else {
+        return;
+    };
+    let live = live(1);
+    live.set_vips(vec![address(10)]);
+    testlink::join(&lb, &wire);
+    tell_links(&live, &lb);
+    let frames = Arc::new(AtomicU64::new(0));
+    let (open, gate) = mpsc::channel();
+    let (ours, mut handler) = (live.clone(), Some(Held(gate, Count(frames.clone()))));
+    let pool = lb.run(move || {
+        Pool::start(&ours, 4, Vec::new(), |_, _| {
+            handler.take().expect("one worker")
+        })
+    });
+    let pool = pool.expect("threads");
+    until("running", || all_run(&live));
+    // More than one turn takes, all there before the first is done.
+    send(&wire, 10, 0..1000);
+    let mut links = live.links().to_vec();
+    links[0].mtu = 1400;
+    live.set_links(Arc::new(links));
+    // Long enough for the worker to look at its link next.
+    std::thread::sleep(Duration::from_millis(2 * super::super::worker::LOOK_MS));
+    drop(open);
+    until("frames", || frames.load(Relaxed) == 1000);
+    live.stop();
+    pool.join();
+}
+
+#[test]
+fn a_pool_whose_worker_has_panicked_is_not_whole() {
+    let (Some(lb), Some(wire)) = (Netns::new(), Netns::new()) else {
+        return;
+    };
+    let live = live(1);
+    live.set_vips(vec![address(10)]);
+    testlink::join(&lb, &wire);
+    tell_links(&live, &lb);
+    let ours = live.clone();
+    let pool = lb.run(move || Pool::start(&ours, 1, Vec::new(), |_, _| Panics));
+    let pool = pool.expect("threads");
+    until("running", || all_run(&live));
+    assert!(pool.is_whole());
+    send(&wire, 10, 0..1);
+    until("panicked", || !pool.is_whole());
+    live.stop();
+    pool.join();
 }
 
 #[test]

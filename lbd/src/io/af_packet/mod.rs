@@ -118,6 +118,11 @@ impl AfPacket {
         self.ring.slots()
     }
 
+    /// Whether a frame waits in the ring.
+    pub fn has_more(&self) -> bool {
+        self.ring.ready()
+    }
+
     /// Receives for another set of VIPs from the next frame on.
     ///
     /// # Errors

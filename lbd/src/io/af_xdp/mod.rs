@@ -83,14 +83,24 @@ impl AfXdp {
         if copies { Way::Copy } else { Way::ZeroCopy }
     }
 
+    /// Before the sockets go: what still waits to be sent is lost.
+    pub fn give_up<H: FrameHandler>(&mut self, handler: &mut H) {
+        for queue in &mut self.queues {
+            queue.hand_over(self.ifindex, handler);
+            for _ in 0..std::mem::take(&mut queue.uncounted) {
+                handler.lost(self.ifindex, DropReason::SendFailed);
+            }
+        }
+    }
+
     fn ready(&self) -> bool {
         self.sockets().any(Xsk::ready)
     }
 
     fn wait(&self, wait: Duration) -> io::Result<()> {
+        let pending = self.queues.iter().any(|queue| queue.uncounted > 0);
+        let wait = if pending { wait.min(RETRY) } else { wait };
         if !self.busy_poll {
-            let pending = self.queues.iter().any(|queue| queue.uncounted > 0);
-            let wait = if pending { wait.min(RETRY) } else { wait };
             return xsk::wait(self.sockets(), wait);
         }
         let start = Instant::now();
