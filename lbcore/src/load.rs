@@ -69,22 +69,27 @@ impl Loads {
         self.cell(real, kind).fetch_add(by as i32, Relaxed);
     }
 
-    fn read(&self, real: RealId, kind: Weightiness) -> u32 {
-        u32::try_from(self.cell(real, kind).load(Relaxed)).unwrap_or(0)
+    fn read(&self, real: RealId, kind: Weightiness) -> i64 {
+        self.cell(real, kind).load(Relaxed).into()
     }
 
     /// Active flows of `real`.
     pub fn active(&self, real: RealId) -> u32 {
-        self.read(real, Weightiness::Active)
+        shown(self.read(real, Weightiness::Active))
     }
 
     /// Inactive flows of `real`.
     pub fn inactive(&self, real: RealId) -> u32 {
-        self.read(real, Weightiness::Inactive)
+        shown(self.read(real, Weightiness::Inactive))
     }
 
-    /// All flows of `real`.
+    /// All flows of `real`. One that is counted out of the wrong kind, because it changed while flows were
+    /// counted anew, is none all the same.
     pub fn flows(&self, real: RealId) -> u32 {
-        self.active(real).saturating_add(self.inactive(real))
+        shown(self.read(real, Weightiness::Active) + self.read(real, Weightiness::Inactive))
     }
+}
+
+fn shown(count: i64) -> u32 {
+    u32::try_from(count.max(0)).unwrap_or(u32::MAX)
 }

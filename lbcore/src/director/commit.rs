@@ -1,6 +1,6 @@
 //! Second step: write a decision to the flow table, the counts and the frame.
 
-use super::decide::{forward, without_memory};
+use super::decide::{forbidden, forward, without_memory};
 use super::{Chosen, Counters, Cursors, Decision, Memory, Verdict, View};
 use crate::flow::{Entry, Evicted, Eviction, FlowTable, Outcome};
 use crate::load::Loads;
@@ -41,7 +41,10 @@ pub fn commit(
     };
     let verdict = match (decision.verdict, decision.service) {
         (Verdict::Forward(chosen), Some(index)) => {
-            writer.remember(decision, chosen, &view.table.services[index])
+            match writer.remember(decision, &view.table.services[index]) {
+                None => Verdict::Forward(chosen),
+                Some(verdict) => not_back(verdict, frame),
+            }
         }
         (verdict, _) => verdict,
     };
@@ -58,6 +61,18 @@ pub fn commit(
         }
     }
     verdict
+}
+
+/// What was decided of the way back holds for another real, too.
+#[cold]
+fn not_back(verdict: Verdict, frame: &[u8]) -> Verdict {
+    let Verdict::Forward(chosen) = verdict else {
+        return verdict;
+    };
+    match rewrite::macs(frame).and_then(|(dst, src)| forbidden(src, dst, chosen.path.dst)) {
+        Some(reason) => Verdict::Drop(reason),
+        None => verdict,
+    }
 }
 
 #[inline]
@@ -79,28 +94,26 @@ fn tally(decision: &Decision, chosen: Chosen, table: &ServiceTable, counters: &C
 }
 
 impl Writer<'_> {
-    /// Writes the flow table and says where the frame goes: where it was decided to, unless
-    /// another worker was first with this flow or the table has no room.
+    /// Writes the flow table and says where else the frame goes than it was decided to: another worker
+    /// was first with this flow, or the table has no room.
     #[inline]
-    fn remember(&self, decision: &Decision, chosen: Chosen, service: &Service) -> Verdict {
+    fn remember(&self, decision: &Decision, service: &Service) -> Option<Verdict> {
         match decision.memory {
             Memory::Nothing | Memory::Unneeded => {}
             Memory::Refresh { slot, old, new } | Memory::Move { slot, old, new } => {
                 if self.flows.update(slot, old, new) {
                     self.recount(old, new);
-                } else if let Some(verdict) = self.word_of_others(decision.hash) {
-                    return verdict;
+                } else {
+                    return self.word_of_others(decision.hash);
                 }
             }
             Memory::Unremembered => self.counters.unremembered.add(1),
             Memory::Store { key, new } => {
                 let hash = decision.hash.unwrap_or_else(|| self.table.key.flow(&key));
-                return self
-                    .store(hash, &key, new, service)
-                    .unwrap_or(Verdict::Forward(chosen));
+                return self.store(hash, &key, new, service);
             }
         }
-        Verdict::Forward(chosen)
+        None
     }
 
     /// Where another worker has sent this flow meanwhile, so that it does not split.

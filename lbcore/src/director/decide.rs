@@ -8,7 +8,7 @@ use crate::flow::{Coarse, Entry, FlowTable, Slot, State};
 use crate::id::{MAX_SERVICES, RealId, ServiceId};
 use crate::load::Loads;
 use crate::net::packet::{Packet, Subject, Transport};
-use crate::net::{FlowHash, FlowKey, FrameMeta};
+use crate::net::{FlowHash, FlowKey, FrameMeta, MacAddr};
 use crate::sched::{Kind, Pick, Ring};
 use crate::service::{FlowFate, Path, Real, Service, ServiceTable};
 use crate::time::Tick;
@@ -184,16 +184,23 @@ fn turn_back(decision: &mut Decision, packet: &Packet) {
     let Verdict::Forward(chosen) = decision.verdict else {
         return;
     };
-    let [src, dst, to] = [packet.src_mac, packet.dst_mac, chosen.path.dst].map(mac_word);
-    let reason = if src & MULTICAST != 0 || src == 0 {
-        DropReason::Martian
+    if let Some(reason) = forbidden(packet.src_mac, packet.dst_mac, chosen.path.dst) {
+        decision.verdict = Verdict::Drop(reason);
+        decision.memory = Memory::Nothing;
+    }
+}
+
+/// Why a frame from `src` to `dst` must not go on to `to`.
+#[inline]
+pub(super) fn forbidden(src: MacAddr, dst: MacAddr, to: MacAddr) -> Option<DropReason> {
+    let [src, dst, to] = [src, dst, to].map(mac_word);
+    if src & MULTICAST != 0 || src == 0 {
+        Some(DropReason::Martian)
     } else if to == src || to == dst || src == dst {
-        DropReason::Loop
+        Some(DropReason::Loop)
     } else {
-        return;
-    };
-    decision.verdict = Verdict::Drop(reason);
-    decision.memory = Memory::Nothing;
+        None
+    }
 }
 
 /// Decides about what a frame speaks of: the part that needs no bytes, which `explain` asks too.

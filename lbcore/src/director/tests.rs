@@ -341,6 +341,26 @@ fn a_full_table_refuses_no_flow_and_the_ring_answers_the_same_every_time() {
 }
 
 #[test]
+fn what_the_ring_answers_for_a_full_table_never_goes_back_to_its_sender() {
+    let mut world = World::web("scheduler = \"rr\"", &[1, 1, 1]);
+    let mut bench = Bench::with_capacity(&mut world, 8).into_bench(world);
+    let capacity = bench.flows.capacity() as u16;
+    for port in 1000..1000 + capacity * 8 {
+        bench.tcp(port, "S");
+    }
+    let (full, sender) = (bench.counters.unremembered.get(), World::mac(21));
+    for port in 30_000..30_200 {
+        let mut frame = tcp_frame(port, "S");
+        frame[6..12].copy_from_slice(&sender.octets());
+        if let Verdict::Forward(chosen) = bench.run(&mut frame).1 {
+            assert_ne!(chosen.path.dst, sender, "{port}");
+        }
+    }
+    assert!(bench.counters.unremembered.get() > full);
+    assert!(bench.drops(DropReason::Loop) > 0);
+}
+
+#[test]
 fn in_a_flood_new_flows_are_not_remembered_and_old_ones_stay() {
     let mut bench = Bench::new(World::web("scheduler = \"rr\"", &[1, 1, 1]));
     let old = bench.tcp(1000, "S");

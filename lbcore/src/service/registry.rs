@@ -51,6 +51,11 @@ impl Registry {
         Ok(ServiceId(id))
     }
 
+    /// How many ids reals were ever given: from 0 on, without a gap.
+    pub fn given(&self) -> usize {
+        self.next_real as usize
+    }
+
     /// The id of one real in one service, made if it has none. Its port is 0 unless it has one of
     /// its own.
     pub fn real(&mut self, service: &str, at: SocketAddr) -> Result<(RealId, Epoch), Exhausted> {
