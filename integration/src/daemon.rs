@@ -3,7 +3,7 @@
 use crate::conf::Conf;
 use crate::engine::{self, Engine};
 use crate::metrics::{Metrics, http_get};
-use crate::netns::{Netns, NetnsHandle};
+use crate::netns::{Netns, NetnsHandle, run};
 use crate::wait::{wait_for, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -21,6 +21,9 @@ const READY_WITHIN: Duration = Duration::from_secs(15);
 /// lbd must be gone within this after a signal that asks it to.
 const STOPPED_WITHIN: Duration = Duration::from_secs(10);
 
+/// A user, and a group, without any right.
+pub const NOBODY: &str = "65534";
+
 /// Where lbd listens for `/metrics`: its default; every test has a network of its own.
 const METRICS: &str = "127.0.0.1:9380";
 
@@ -31,6 +34,8 @@ pub struct Daemon {
     dir: TempDir,
     /// What it is started by, with arguments: prlimit, strace; nothing is itself.
     starter: Vec<String>,
+    /// Another copy of lbd than the one that was built.
+    copy: Option<PathBuf>,
     child: Option<Child>,
 }
 
@@ -62,6 +67,7 @@ impl Daemon {
             netns: netns.handle(),
             dir,
             starter: Vec::new(),
+            copy: None,
             child: None,
         };
         daemon.write(conf);
@@ -122,17 +128,41 @@ impl Daemon {
         self.start_by(&["strace", "-D", "-f", "-c", "-o", table]);
     }
 
+    /// From the next start on it runs as nobody with these capabilities, as in a unit
+    /// (`CAP_NET_RAW CAP_BPF`), and all of its directory is nobody's.
+    ///
+    /// # Panics
+    /// When this user may not give files away.
+    pub fn run_as_nobody(&mut self, capabilities: &str) {
+        let copy = self.dir().join("lbd");
+        // The build's directory may be closed to others.
+        std::fs::copy(binary("lbd"), &copy).expect("a copy of lbd");
+        run(Command::new("chown").args(["-R", NOBODY]).arg(self.dir()));
+        let only: String = capabilities
+            .split_whitespace()
+            .map(|name| format!(",+{}", name.trim_start_matches("CAP_").to_lowercase()))
+            .collect();
+        let sets = ["--inh-caps", "--ambient-caps", "--bounding-set"];
+        let sets = sets.map(|set| format!("{set}=-all{only}"));
+        let user = [format!("--reuid={NOBODY}"), format!("--regid={NOBODY}")];
+        let words = ["setpriv", &user[0], &user[1], "--clear-groups"];
+        let words = words.into_iter().chain(sets.iter().map(String::as_str));
+        self.start_by(&words.chain(["--"]).collect::<Vec<_>>());
+        self.copy = Some(copy);
+    }
+
     fn start_by(&mut self, words: &[&str]) {
         self.starter = words.iter().map(|word| (*word).to_owned()).collect();
     }
 
     /// `lbd --config FILE`, to be run in its namespace.
     pub fn command(&self) -> Command {
+        let lbd = self.copy.clone().unwrap_or_else(|| binary("lbd"));
         let mut command = match self.starter.split_first() {
-            None => self.netns.command(binary("lbd")),
+            None => self.netns.command(lbd),
             Some((program, args)) => {
                 let mut command = self.netns.command(program);
-                command.args(args).arg(binary("lbd"));
+                command.args(args).arg(lbd);
                 command
             }
         };

@@ -1,7 +1,7 @@
 //! The engine `xdp` on real traffic. Needs root: BPF is not for user namespaces.
 
 use integration::conf::{Conf, FAST_TCP_CHECK, ServiceConf};
-use integration::daemon::Daemon;
+use integration::daemon::{Daemon, NOBODY};
 use integration::engine::{BPF_DIR, assert_frames_add_up, bpffs, running};
 use integration::frames::{Headers, only_macs_differ};
 use integration::load::Load;
@@ -14,6 +14,7 @@ use integration::wire::RawSocket;
 use integration::{figure, isolated, isolated_within, wait_until};
 use nix::sys::signal::Signal;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 const ECHO_EVERY: Duration = Duration::from_millis(20);
@@ -245,6 +246,117 @@ fn a_program_of_others_is_not_replaced() {
         assert_eq!(output.status.code(), Some(69), "{said}");
         assert!(said.contains("another XDP program"), "{said}");
         assert_eq!(stage.curl(20).len(), 20);
+    });
+}
+
+#[test]
+fn auto_that_finds_its_place_taken_forgets_no_flow_at_a_restart() {
+    isolated_within(Duration::from_secs(90), || {
+        if !bpffs() {
+            return;
+        }
+        let conf = with_xdp(Conf::one(web(3)), "generic").network("engine", "\"auto\"");
+        let mut stage = Stage::before_lbd(3, Offloads::Off, &conf);
+        // Another lbd, which is killed, leaves its program where this one's would be.
+        std::fs::create_dir("/run/bpf/other").expect("a directory");
+        let other = ServiceConf::tcp("other", 8443).reals(1..=1);
+        let other = with_xdp(Conf::one(other), "generic").lbd("bpf_dir", "\"/run/bpf/other\"");
+        Daemon::start(&stage.switch.lb, &other).kill();
+        stage.lbd.spawn();
+        stage.lbd.wait_ready();
+        stage.lbd.wait_announced();
+        let (name, reason) = running(&stage.lbd);
+        assert!(
+            name != "xdp" && reason.contains("director"),
+            "{name}: {reason}"
+        );
+        let flows = stage.flows(40, ECHO_EVERY);
+        flows.wait_for_echoes();
+        for _ in 0..2 {
+            stage.lbd.kill();
+            stage.lbd.spawn();
+            stage.lbd.wait_ready();
+            flows.wait_for_echoes();
+            assert_eq!(stage.lbd.status()["services"][0]["flows"], 40);
+            assert_eq!(stage.lbd.status()["services"][0]["new_flows"], 0);
+        }
+        assert_eq!(flows.broken(), 0);
+        flows.finish();
+        assert!(
+            !stage.lbd.log().contains("of no use"),
+            "{}",
+            stage.lbd.log()
+        );
+    });
+}
+
+#[test]
+fn another_mode_takes_the_place_of_the_one_before() {
+    isolated_within(Duration::from_secs(90), || {
+        if !bpffs() {
+            return;
+        }
+        let conf = |mode| with_xdp(Conf::one(web(3)), mode);
+        let mut stage = Stage::new(3, Offloads::Off, &conf("generic"));
+        // XDP_TX on a veth needs a peer that polls.
+        stage.switch.sw.sh("ethtool -K lb gro on");
+        let flows = stage.flows(40, ECHO_EVERY);
+        flows.wait_for_echoes();
+        for (mode, place) in [("native", "in the driver"), ("generic", "(generic)")] {
+            // As a restart by systemd: the program goes on until the next lbd is there.
+            assert!(stage.lbd.stop(Signal::SIGUSR2).success());
+            stage.lbd.write(&conf(mode));
+            stage.lbd.spawn();
+            stage.lbd.wait_ready();
+            let (name, reason) = running(&stage.lbd);
+            assert_eq!(name, "xdp");
+            assert!(reason.contains(place), "{reason}");
+            flows.wait_for_echoes();
+        }
+        assert_eq!(flows.broken(), 0);
+        flows.finish();
+    });
+}
+
+/// What the unit's drop-in says, one value a line.
+fn drop_in(key: &str) -> Vec<String> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../systemd/lbd-xdp.conf");
+    let text = std::fs::read_to_string(path).expect("the drop-in");
+    let values = text.lines().filter_map(|line| line.strip_prefix(key));
+    values
+        .filter_map(|rest| rest.strip_prefix('='))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn the_drop_in_lets_lbds_user_to_its_pins() {
+    isolated(|| {
+        if !bpffs() {
+            return;
+        }
+        // As systemd mounts it.
+        run(Command::new("chmod").args(["0700", "/run/bpf"]));
+        for line in drop_in("ExecStartPre") {
+            let line = line
+                .trim_start_matches('+')
+                .replace("/sys/fs/bpf", "/run/bpf");
+            let words: Vec<String> = line
+                .split_whitespace()
+                .map(|word| match word {
+                    "lbd:lbd" => format!("{NOBODY}:{NOBODY}"),
+                    "lbd" => NOBODY.to_owned(),
+                    other => other.to_owned(),
+                })
+                .collect();
+            run(Command::new(&words[0]).args(&words[1..]));
+        }
+        let conf = with_xdp(Conf::one(web(1)), "generic");
+        let mut stage = Stage::before_lbd(1, Offloads::Off, &conf);
+        stage.lbd.run_as_nobody(&drop_in("AmbientCapabilities")[0]);
+        stage.lbd.spawn();
+        stage.lbd.wait_ready();
+        assert_eq!(running(&stage.lbd).0, "xdp");
     });
 }
 

@@ -267,6 +267,11 @@ int director(struct xdp_md *ctx)
 		return XDP_PASS;
 
 	if (cell) {
+		u32 from = real_of(entry);
+
+		/* What goes to another real is counted at both. */
+		if (begins && !bpf_map_lookup_elem(&tallies, &from))
+			return XDP_PASS;
 		if (new != entry) {
 			if (__sync_val_compare_and_swap(cell, entry, new) != entry)
 				return XDP_PASS;

@@ -18,6 +18,17 @@ use tracing::{info, warn};
 /// microseconds.
 const PAUSED_AFTER: Duration = Duration::from_millis(10);
 
+/// What the last lbd left.
+pub(super) struct Recovered {
+    pub set: Set,
+    pub flows: FlowTable<'static>,
+    /// A program of it that goes on, in words for `status`.
+    pub left: Option<String>,
+}
+
+/// The set of the last lbd, and what is wrong with it.
+pub(super) type LastSet = (Option<Set>, Option<String>);
+
 /// Makes sure that no other lbd has these places, until the process ends.
 ///
 /// # Errors
@@ -55,17 +66,19 @@ fn not_ours(error: io::Error) -> StartError {
     }
 }
 
-/// What the last lbd left, as far as it is whole and speaks of the same key; else a new set with an
+/// What the last lbd left beside `last`, as far as it is whole and speaks of the same key; else a new set with an
 /// empty table. The table lives in `shared`, the memory of the XDP program, where there is one, else in
 /// a file; a table that is in the other place moves.
 pub(super) fn recover(
     places: &Places,
+    last: LastSet,
     key: &HashKey,
     network: &Network,
     shared: Option<&'static [AtomicU64]>,
     bpf_dir: &Path,
-) -> Result<(Set, FlowTable<'static>), StartError> {
+) -> Result<Recovered, StartError> {
     let words = FlowTable::words_for(network.flow_entries);
+    let mut left = None;
     let mapped = match shared {
         Some(memory) => {
             // The last lbd's program goes on meanwhile.
@@ -73,19 +86,32 @@ pub(super) fn recover(
             std::thread::sleep(PAUSED_AFTER);
             in_program(memory, &places.flows())
         }
-        None => in_file(&places.flows(), words, bpf_dir)?,
+        None => {
+            let mapped = in_file(&places.flows(), words, bpf_dir)?;
+            left = xdp::detach(bpf_dir)
+                .and_then(|()| xdp::remove(bpf_dir))
+                .err();
+            mapped
+        }
     };
-    let recovered = take_over(&mapped, places, key);
-    FlowTable::pause_others(mapped.words, false);
-    recovered
+    let (set, flows) = take_over(&mapped, last, key)?;
+    let left = left.map(|error| {
+        format!(
+            "an XDP program of the last lbd goes on, by what that one knew, and cannot be detached \
+             ({error}): systemctl stop lbd, lbd cleanup as root, systemctl start lbd"
+        )
+    });
+    if let Some(left) = &left {
+        warn!("{left}");
+    }
+    Ok(Recovered { set, flows, left })
 }
 
 fn take_over(
     mapped: &Mapped,
-    places: &Places,
+    (set, trouble): LastSet,
     key: &HashKey,
 ) -> Result<(Set, FlowTable<'static>), StartError> {
-    let (set, trouble) = places.load_set(key);
     if let Some(trouble) = trouble {
         warn!(
             trouble,
@@ -96,6 +122,7 @@ fn take_over(
     if let (Some(set), false) = (set, mapped.fresh) {
         match FlowTable::open(mapped.words, key) {
             Ok((flows, recovered)) => {
+                FlowTable::pause_others(mapped.words, false);
                 info!(
                     flows = recovered.flows,
                     swept = recovered.swept,
@@ -144,13 +171,11 @@ fn in_file(path: &Path, words: usize, bpf_dir: &Path) -> Result<Mapped, StartErr
             _ => system("mapping the flow table")(error),
         })?;
     let pinned = xdp::pinned_flows(bpf_dir, words);
-    let detached = xdp::detach(bpf_dir);
+    // Afterwards nobody writes there.
+    let _ = xdp::detach(bpf_dir);
     if let Some(pinned) = pinned {
         copy(pinned, mapped.words);
         mapped.fresh = false;
-    }
-    if let Err(error) = detached.and_then(|()| xdp::remove(bpf_dir)) {
-        warn!(%error, "an XDP program of the last lbd goes on: lbd cleanup removes it");
     }
     Ok(mapped)
 }

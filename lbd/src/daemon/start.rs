@@ -9,7 +9,7 @@ use super::notify::Notifier;
 use super::persist::Places;
 use super::plans;
 use super::reconciler::{Beginning, Reconciler, access_of, compose, pinned};
-use super::recover::{claim, recover};
+use super::recover::{Recovered, claim, recover};
 use super::reload::{self, Loaded, Refused};
 use super::rooms::Rooms;
 use super::signals::{Signals, Stop};
@@ -155,16 +155,20 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     let links = link::snapshot()
         .await
         .map_err(system("reading this host's interfaces"))?;
+    let last = places.load_set(&key);
     let xdp::Choice { engines, queues } = xdp::choose(&xdp::Ground {
         network: &config.network,
         bpf_dir: &config.lbd.bpf_dir,
         services: &config.services,
         key: &key,
+        ids: last.0.as_ref().map_or(0, |set| set.registry.given()),
         links: &links,
     })
     .map_err(|refusal| StartError::Missing(refusal.to_string()))?;
     let shared = engines.fast_path.as_ref().map(xdp::FastPath::flow_words);
-    let (set, flows) = recover(&places, &key, &config.network, shared, &config.lbd.bpf_dir)?;
+    let bpf_dir = &config.lbd.bpf_dir;
+    let Recovered { set, flows, left } =
+        recover(&places, last, &key, &config.network, shared, bpf_dir)?;
     let generation = set.generation;
     let history = History::load(&places.state_dir);
     let (mut overrides, trouble) = places.load_overrides();
@@ -227,6 +231,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     let (reload, reloads) = mpsc::channel(1);
     let mut warnings = loaded.warnings;
     warnings.extend(access_warnings);
+    warnings.extend(left);
     let mut reconciler = Reconciler::new(Beginning {
         live: live.clone(),
         world,
@@ -271,6 +276,10 @@ pub async fn run(options: Options) -> Result<(), StartError> {
             let fault = ended.err().map_or_else(|| "it just ended".to_owned(), |e| e.to_string());
             return Err(system("the reconciler has ended")(io::Error::other(fault)));
         }
+        () = broken(|| pool.is_whole() && proxy.is_whole()) => {
+            let fault = io::Error::other("it has panicked; the log says where");
+            return Err(system("a worker has ended")(fault));
+        }
     };
     Notifier::stopping();
     // Everything else goes on meanwhile: connections that end need their VIPs and their reals.
@@ -303,6 +312,14 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     }
     info!("lbd ends");
     Ok(())
+}
+
+/// Ends when a worker's thread has: what it forwarded nobody forwards. It need not be quick, but quicker than
+/// a watchdog, which not everybody has.
+async fn broken(whole: impl Fn() -> bool) {
+    while whole() {
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
 }
 
 /// Says in one line what the kernel lacks.

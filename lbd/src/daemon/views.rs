@@ -162,13 +162,13 @@ impl Reconciler {
     }
 
     /// Packets that the program of engine xdp left to raw sockets on the interface with this place because
-    /// nobody had finished their checksums, and those it forwarded.
+    /// nobody had finished their checksums, and those it took there.
     fn by_program(&self, slot: usize) -> (u64, u64) {
         let fast_path = self.engines.fast_path.as_ref();
         let unfinished = fast_path.map_or(0, |fast_path| fast_path.unfinished(slot));
         let counters = self.live.fast_path.as_ref();
-        let forwarded = counters.map_or(0, |counters| counters.interface(slot).sent.get());
-        (unfinished, forwarded)
+        let taken = counters.map_or(0, |counters| counters.interface(slot).received.get());
+        (unfinished, taken)
     }
 
     /// Frames that came by AF_XDP sockets of the interface with this place.

@@ -9,6 +9,8 @@ const ETHTOOL_GCHANNELS: u32 = 0x3c;
 const ETHTOOL_GFLAGS: u32 = 0x25;
 const ETHTOOL_SFLAGS: u32 = 0x26;
 const ETH_FLAG_LRO: u32 = 1 << 15;
+#[cfg(feature = "xdp")]
+const ETH_FLAG_RXVLAN: u32 = 1 << 8;
 
 /// `struct ethtool_value`: command and data.
 type Value = [u32; 2];
@@ -31,13 +33,23 @@ pub fn switch_off_lro(socket: &impl AsRawFd, interface: &str) -> io::Result<bool
 /// it sends on would lack them. As [`switch_off_lro`] otherwise.
 #[cfg(feature = "xdp")]
 pub fn keep_vlan_tags(socket: &impl AsRawFd, interface: &str) -> io::Result<bool> {
-    const ETH_FLAG_RXVLAN: u32 = 1 << 8;
     switch_off(
         socket,
         interface,
         ETH_FLAG_RXVLAN,
         "the driver keeps taking VLAN tags out",
     )
+}
+
+/// Has the card take VLAN tags out of frames again, which [`keep_vlan_tags`] switched off.
+///
+/// # Errors
+/// What the driver says.
+#[cfg(feature = "xdp")]
+pub fn take_vlan_tags_out(socket: &impl AsRawFd, interface: &str) -> io::Result<()> {
+    let on = flags(socket, interface, ETHTOOL_GFLAGS, 0)?;
+    flags(socket, interface, ETHTOOL_SFLAGS, on | ETH_FLAG_RXVLAN)?;
+    Ok(())
 }
 
 fn switch_off(

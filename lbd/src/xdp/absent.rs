@@ -30,6 +30,11 @@ impl FastPath {
     }
 
     /// Never called.
+    pub fn has_room_again(&self, _: Tick) -> bool {
+        match *self {}
+    }
+
+    /// Never called.
     pub fn count(&mut self, _: &Counters, _: &Loads) {
         match *self {}
     }

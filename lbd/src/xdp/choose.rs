@@ -3,7 +3,9 @@
 #[cfg(feature = "xdp")]
 use super::Mode;
 #[cfg(feature = "xdp")]
-use super::modes::{Plan, keep_tags, plan};
+use super::fast_path::Candidate;
+#[cfg(feature = "xdp")]
+use super::modes::{Plan, plan, with_tags};
 #[cfg(feature = "xdp")]
 use super::sockets::{self, Opened};
 use super::{FastPath, ToSockets};
@@ -119,6 +121,8 @@ pub struct Ground<'a> {
     pub services: &'a [Service],
     /// The key of every hash.
     pub key: &'a HashKey,
+    /// How many ids reals were ever given.
+    pub ids: usize,
     /// The host's interfaces.
     pub links: &'a [Link],
 }
@@ -274,14 +278,14 @@ fn on_interfaces(ground: &Ground<'_>) -> Result<Engines, String> {
         Some(why) if !plans.iter().any(|plan| matches!(plan, Plan::Try { .. })) => return Err(why),
         _ => {}
     }
-    let mut fast_path = load(ground)?;
+    let mut candidate = load(ground)?;
     let mut chosen = Vec::new();
     for (slot, (name, plan)) in ground.network.interfaces.iter().zip(plans).enumerate() {
         chosen.push(match plan {
             Plan::Refused(why) => raw_socket(name, format!("no xdp: {why}")),
             Plan::Absent => raw_socket(name, ABSENT.to_owned()),
             Plan::Try { link, modes } => {
-                match attach(&mut fast_path, slot, name, link.ifindex, &modes) {
+                match attach(&mut candidate, slot, name, link.ifindex, &modes) {
                     Ok(how) => Chosen {
                         interface: name.clone(),
                         engine: Engine::Xdp,
@@ -294,18 +298,18 @@ fn on_interfaces(ground: &Ground<'_>) -> Result<Engines, String> {
             }
         });
     }
-    fast_path.forget_other_links();
+    candidate.forget_other_links();
     let any = chosen.iter().any(|chosen| chosen.engine == Engine::Xdp);
     Ok(Engines {
-        fast_path: (any || asked).then_some(fast_path),
+        fast_path: (any || asked).then(|| candidate.open()).transpose()?,
         to_sockets: Vec::new(),
         chosen,
     })
 }
 
 #[cfg(feature = "xdp")]
-fn load(ground: &Ground<'_>) -> Result<FastPath, String> {
-    use super::Expected;
+fn load(ground: &Ground<'_>) -> Result<Candidate, String> {
+    use super::fast_path::Expected;
     use crate::sys::capability;
     if !cfg!(target_arch = "x86_64") {
         return Err("the program relies on the memory order of x86-64".to_owned());
@@ -336,14 +340,15 @@ fn load(ground: &Ground<'_>) -> Result<FastPath, String> {
         services: ground.services.len(),
         keys: count(|service| service.keys().count()),
         reals: count(|service| service.reals.len()),
+        ids: ground.ids,
     };
-    FastPath::load(dir, ground.key, expected)
+    Candidate::load(dir, ground.key, expected)
 }
 
 /// Attaches in the first mode that works; the reason says what kept the better ones.
 #[cfg(feature = "xdp")]
 fn attach(
-    fast_path: &mut FastPath,
+    candidate: &mut Candidate,
     slot: usize,
     name: &str,
     ifindex: u32,
@@ -351,11 +356,20 @@ fn attach(
 ) -> Result<String, String> {
     let mut refused = Vec::new();
     for &mode in modes {
-        let ready = match mode {
-            Mode::Native => keep_tags(name),
-            Mode::Generic => Ok(()),
+        if mode == Mode::Native && modes.len() > 1 && candidate.is_pinned(ifindex, Mode::Generic) {
+            refused.push(
+                "not native: the last lbd's program goes on behind the driver without a gap (a stop and a \
+                 start try the driver)"
+                    .to_owned(),
+            );
+            continue;
+        }
+        let mut attach = || candidate.attach(slot, ifindex, mode);
+        let attached = match mode {
+            Mode::Native => with_tags(name, attach),
+            Mode::Generic => attach(),
         };
-        match ready.and_then(|()| fast_path.attach(slot, ifindex, mode)) {
+        match attached {
             Ok(()) => {
                 let mut reason = format!(
                     "a program in {}, what it declines by raw sockets",

@@ -2,7 +2,7 @@
 
 use super::Mode;
 use super::endpoints::Endpoints;
-use super::program::{Program, Sizes};
+use super::program::{Loaded, Program, Sizes};
 use super::record::{
     self, DECLINED, Frames, InterfaceSettings, KeyRecord, Port, Ports, RealRecord, Tally,
 };
@@ -38,83 +38,68 @@ pub struct Expected {
     pub keys: usize,
     /// Reals of all services.
     pub reals: usize,
+    /// How many ids reals were ever given: those that are new get higher ones.
+    pub ids: usize,
 }
 
-/// The program, and what lbd last told it.
-pub struct FastPath {
-    program: Program,
-    bpf_dir: PathBuf,
-    /// By place in `network.interfaces`, where it is attached.
-    attached: BTreeMap<usize, (u32, Mode)>,
-    /// What stands in each half.
-    reals: [Box<[RealRecord]>; 2],
-    endpoints: Endpoints,
-    rings: Rings,
-    /// Whose ids were ever told, with their services, and what was counted of each.
-    counted: BTreeMap<RealId, (ServiceId, Tally)>,
-    counted_frames: [Frames; MAX_INTERFACES],
-    unfinished: [u64; MAX_INTERFACES],
-    flood: Flood,
-    taken_over: bool,
-    /// The maps could not be written: everything is declined.
-    broken: bool,
-}
-
-impl fmt::Debug for FastPath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "FastPath on {:?}", self.attached)
+impl Expected {
+    fn sizes(&self) -> Sizes {
+        Sizes {
+            flow_words: FlowTable::words_for(self.flow_entries),
+            half: FlowTable::buckets_for(self.flow_entries) / 2,
+            // Removed reals keep their ids for a while.
+            reals: (self.ids + self.reals * 4)
+                .next_power_of_two()
+                .clamp(1024, MAX_REALS),
+            // Sparse enough that hardly any key finds its places taken.
+            endpoint_bits: (self.keys * 8)
+                .next_power_of_two()
+                .clamp(1024, MAX_ENDPOINTS)
+                .ilog2(),
+            rings: places_for(self.services),
+        }
     }
 }
 
-impl FastPath {
+/// Where the program is attached, by place in `network.interfaces`.
+type Attached = BTreeMap<usize, (u32, Mode)>;
+
+/// The program before it is known whether any interface takes it.
+pub struct Candidate {
+    loaded: Loaded,
+    expected: Expected,
+    bpf_dir: PathBuf,
+    attached: Attached,
+}
+
+impl Candidate {
     /// Loads the program; it is attached nowhere yet.
     ///
     /// # Errors
     /// Why not, in words.
     pub fn load(bpf_dir: &Path, key: &HashKey, expected: Expected) -> Result<Self, String> {
-        let sizes = Sizes {
-            flow_words: FlowTable::words_for(expected.flow_entries),
-            half: FlowTable::buckets_for(expected.flow_entries) / 2,
-            // Removed reals keep their ids for a while.
-            reals: (expected.reals * 4)
-                .next_power_of_two()
-                .clamp(1024, MAX_REALS),
-            // Sparse enough that hardly any key finds its places taken.
-            endpoint_bits: (expected.keys * 8)
-                .next_power_of_two()
-                .clamp(1024, MAX_ENDPOINTS)
-                .ilog2(),
-            rings: places_for(expected.services),
-        };
-        let program = Program::load(bpf_dir, key, sizes)?;
-        for slot in 0..MAX_INTERFACES {
-            program.settings.set_interface(slot, None);
-        }
-        let empty = || vec![DECLINED; MAX_REALS].into_boxed_slice();
-        Ok(FastPath {
-            rings: Rings::new(program.rings),
-            endpoints: Endpoints::new(program.endpoints, sizes.endpoint_bits),
-            program,
+        Ok(Candidate {
+            loaded: Loaded::load(bpf_dir, key, expected.sizes())?,
+            expected,
             bpf_dir: bpf_dir.to_owned(),
             attached: BTreeMap::new(),
-            reals: [empty(), empty()],
-            counted: BTreeMap::new(),
-            counted_frames: [Frames::default(); MAX_INTERFACES],
-            unfinished: [0; MAX_INTERFACES],
-            flood: Flood::new(expected.flow_entries),
-            taken_over: false,
-            broken: false,
         })
     }
 
-    /// Attaches the program to the interface with this place.
+    /// Attaches the program to the interface with this place. Before it is told a snapshot it declines
+    /// everything.
     ///
     /// # Errors
     /// Why not, in words.
     pub fn attach(&mut self, slot: usize, ifindex: u32, mode: Mode) -> Result<(), String> {
-        self.program.attach(&self.bpf_dir, ifindex, mode)?;
+        self.loaded.attach(&self.bpf_dir, ifindex, mode)?;
         self.attached.insert(slot, (ifindex, mode));
         Ok(())
+    }
+
+    /// Whether an earlier lbd has left a program on this interface.
+    pub fn is_pinned(&self, ifindex: u32, mode: Mode) -> bool {
+        Loaded::is_pinned(&self.bpf_dir, ifindex, mode)
     }
 
     /// Removes links that an earlier lbd has left and this one does not use.
@@ -135,6 +120,66 @@ impl FastPath {
         }
     }
 
+    /// For use.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub fn open(self) -> Result<FastPath, String> {
+        let sizes = self.expected.sizes();
+        let program = self.loaded.open()?;
+        for slot in 0..MAX_INTERFACES {
+            program.settings.set_interface(slot, None);
+        }
+        let empty = || vec![DECLINED; MAX_REALS].into_boxed_slice();
+        Ok(FastPath {
+            rings: Rings::new(program.rings),
+            endpoints: Endpoints::new(program.endpoints, sizes.endpoint_bits),
+            program,
+            bpf_dir: self.bpf_dir,
+            attached: self.attached,
+            reals: [empty(), empty()],
+            room_for_reals: sizes.reals,
+            counted: BTreeMap::new(),
+            counted_frames: [Frames::default(); MAX_INTERFACES],
+            firsts: Default::default(),
+            unfinished: [0; MAX_INTERFACES],
+            flood: Flood::new(self.expected.flow_entries),
+            taken_over: false,
+            broken: false,
+        })
+    }
+}
+
+/// The program, and what lbd last told it.
+pub struct FastPath {
+    program: Program,
+    bpf_dir: PathBuf,
+    attached: Attached,
+    /// What stands in each half.
+    reals: [Box<[RealRecord]>; 2],
+    /// The program counts what those with lower ids get, and declines what is for others.
+    room_for_reals: usize,
+    endpoints: Endpoints,
+    rings: Rings,
+    /// Whose ids were ever told, with their services, and what was counted of each.
+    counted: BTreeMap<RealId, (ServiceId, Tally)>,
+    counted_frames: [Frames; MAX_INTERFACES],
+    /// What the first interface received, and what it sent.
+    firsts: [Rest; 2],
+    unfinished: [u64; MAX_INTERFACES],
+    flood: Flood,
+    taken_over: bool,
+    /// The maps could not be written: everything is declined.
+    broken: bool,
+}
+
+impl fmt::Debug for FastPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FastPath on {:?}", self.attached)
+    }
+}
+
+impl FastPath {
     /// The flow table's memory.
     pub fn flow_words(&self) -> &'static [AtomicU64] {
         self.program.flows
@@ -208,7 +253,12 @@ impl FastPath {
         let half = 1 - self.program.settings.half();
         let ports = self.ports(links);
         let mut wanted = vec![DECLINED; MAX_REALS];
+        let mut beyond = 0;
         for (id, real) in table.reals() {
+            if id.index() >= self.room_for_reals {
+                beyond += 1;
+                continue;
+            }
             wanted[id.index()] = record::real(real, table, &ports);
             let service = table.services[real.service].id;
             self.counted
@@ -231,6 +281,19 @@ impl FastPath {
             let record = record::service(service, at, table.maintenance);
             services.extend(service.keys.iter().map(|key| (record::key(key), record)));
         }
+        if beyond > 0 {
+            warn!(
+                beyond,
+                "XDP: reals that the program has no room to count go by raw sockets; a restart makes more"
+            );
+        }
+        if placed.homeless > 0 && !self.rings.has_more_soon() {
+            warn!(
+                rings = placed.homeless,
+                "XDP: rings without a place in the program's memory: their new flows go by raw sockets; a \
+                 restart makes more"
+            );
+        }
         let homeless = self.endpoints.write(half, &services);
         if homeless > 0 {
             warn!(
@@ -242,6 +305,11 @@ impl FastPath {
         self.program.settings.flip();
         self.rings.settle(placed, now);
         Ok(())
+    }
+
+    /// Whether rings that found no place before would find one now.
+    pub fn has_room_again(&self, now: Tick) -> bool {
+        self.rings.has_room_again(now)
     }
 
     /// Tells the program the time, by which it notes that flows live.
@@ -269,7 +337,7 @@ impl FastPath {
     pub fn count(&mut self, counters: &Counters, loads: &Loads) {
         let forwarded = self.count_reals(counters, loads);
         // Of all but the first interface the program counts frames; the rest is the first one's.
-        let mut firsts = [forwarded; 2];
+        let mut others = [0_u64; 2];
         for slot in 0..MAX_INTERFACES {
             let Ok(values) = self.program.frames.get(&(slot as u32), 0) else {
                 continue;
@@ -282,14 +350,15 @@ impl FastPath {
             let tally = counters.interface(slot);
             tally.received.add(received);
             tally.sent.add(sent);
-            firsts[0] = firsts[0].wrapping_sub(received);
-            firsts[1] = firsts[1].wrapping_sub(sent);
+            others[0] += received;
+            others[1] += sent;
             counters.unremembered.add(unremembered);
             self.unfinished[slot] += unfinished;
         }
         let first = counters.interface(0);
-        first.received.add(firsts[0]);
-        first.sent.add(firsts[1]);
+        let [received, sent] = &mut self.firsts;
+        first.received.add(received.after(forwarded, others[0]));
+        first.sent.add(sent.after(forwarded, others[1]));
     }
 
     /// The part of [`count`](Self::count) about reals; returns how many packets they got.
@@ -327,6 +396,21 @@ impl FastPath {
     }
 }
 
+/// What is left of all frames for the first interface. Others' frames are read later than all are, so what
+/// is left may be too little until the next time, and even below zero: it is told when it is sure.
+#[derive(Debug, Default)]
+struct Rest(i64);
+
+impl Rest {
+    /// What is to be told when so many more were counted of all, and of others.
+    fn after(&mut self, all: u64, others: u64) -> u64 {
+        self.0 += all as i64 - others as i64;
+        let sure = u64::try_from(self.0).unwrap_or(0);
+        self.0 -= sure as i64;
+        sure
+    }
+}
+
 #[cfg(test)]
 impl FastPath {
     /// As if it were attached: for runs without an interface.
@@ -344,4 +428,40 @@ impl FastPath {
 fn sum<const N: usize>(values: &aya::maps::PerCpuValues<[u64; N]>) -> [u64; N] {
     let add = |all: [u64; N], one: &[u64; N]| std::array::from_fn(|n| all[n].wrapping_add(one[n]));
     values.iter().fold([0; N], add)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rest_never_falls_and_is_exact_once_all_is_counted() {
+        let mut rest = Rest::default();
+        assert_eq!(
+            rest.after(100, 150),
+            0,
+            "others' last 50 are not among all yet"
+        );
+        assert_eq!(rest.after(40, 0), 0);
+        assert_eq!(rest.after(70, 10), 50);
+        assert_eq!(rest.after(0, 0), 0);
+    }
+
+    #[test]
+    fn there_is_room_for_every_id_that_was_ever_given() {
+        let room = |reals, ids| {
+            let expected = Expected {
+                flow_entries: 1024,
+                services: 1,
+                keys: 1,
+                reals,
+                ids,
+            };
+            expected.sizes().reals
+        };
+        assert_eq!(room(1, 0), 1024);
+        assert_eq!(room(1000, 0), 4096);
+        assert!(room(1000, 60_000) >= 61_000);
+        assert_eq!(room(60_000, 65_536), MAX_REALS);
+    }
 }

@@ -40,7 +40,7 @@ mod to_sockets;
 pub use absent::{FastPath, ToSockets};
 pub use choose::{Choice, Chosen, Engine, Engines, Ground, Queues, Refusal, choose};
 #[cfg(feature = "xdp")]
-pub use fast_path::{Expected, FastPath};
+pub use fast_path::FastPath;
 #[cfg(feature = "xdp")]
 pub use to_sockets::ToSockets;
 
@@ -64,6 +64,15 @@ impl Mode {
             Mode::Generic => "generic",
         }
     }
+
+    /// An interface runs programs in one of them at a time.
+    #[cfg(feature = "xdp")]
+    fn other(self) -> Mode {
+        match self {
+            Mode::Native => Mode::Generic,
+            Mode::Generic => Mode::Native,
+        }
+    }
 }
 
 /// Packets of services that a program of engine `af_xdp` let go up the stack nevertheless.
@@ -75,7 +84,7 @@ pub struct Passed {
     pub too_large: u64,
 }
 
-/// The flow table an earlier lbd has pinned in `bpf_dir`, if it has this many words.
+/// The flow table an earlier lbd has pinned in `bpf_dir`, if there is one of this many words.
 #[cfg(feature = "xdp")]
 pub fn pinned_flows(
     bpf_dir: &Path,

@@ -46,11 +46,28 @@ fn suits_native(name: &str) -> Result<(), String> {
     }
 }
 
-/// Sees to it that frames bear their VLAN tags where a program and AF_XDP sockets see them.
+/// Attaches where frames bear their VLAN tags when a program and AF_XDP sockets see them. What the
+/// interface had to change for that is as it was, if nothing was attached.
 ///
 /// # Errors
 /// Why not, in words.
-pub(super) fn keep_tags(name: &str) -> Result<(), String> {
+pub(super) fn with_tags<T>(
+    name: &str,
+    attach: impl FnOnce() -> Result<T, String>,
+) -> Result<T, String> {
+    let changed = keep_tags(name)?;
+    let attached = attach();
+    if attached.is_err()
+        && changed
+        && let Err(error) = PacketSocket::new().and_then(|s| ethtool::take_vlan_tags_out(&s, name))
+    {
+        tracing::warn!(%error, "{name}: rxvlan was switched off, and cannot be switched on again");
+    }
+    attached
+}
+
+/// Whether anything was switched off for it.
+fn keep_tags(name: &str) -> Result<bool, String> {
     let kept = PacketSocket::new().and_then(|socket| {
         match ethtool::driver(&socket, name).as_deref() {
             // A veth takes no tag out; it only hands on those its peer has set apart.
@@ -58,11 +75,10 @@ pub(super) fn keep_tags(name: &str) -> Result<(), String> {
             _ => ethtool::keep_vlan_tags(&socket, name),
         }
     });
-    match kept {
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!(
+    kept.map_err(|error| {
+        format!(
             "VLAN tags are taken out of frames before XDP, and that cannot be switched off ({error}): \
              try `ethtool -K {name} rxvlan off`"
-        )),
-    }
+        )
+    })
 }

@@ -11,18 +11,29 @@ use lbcore::net::HashKey;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 
 /// Words of one line of the flow table, an element of its map.
 const LINE_WORDS: usize = 8;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/director.bpf.o"));
 
+/// A program that was detached is gone by then.
+const GIVES_WAY_WITHIN: Duration = Duration::from_secs(1);
+
 /// The name of the program.
 const NAME: &str = "director";
 
-/// The loaded program and its maps.
-pub struct Program {
+/// The loaded program, without the memory of its maps, which nobody gives back once it is mapped.
+pub struct Loaded {
     ebpf: Ebpf,
+    sizes: Sizes,
+}
+
+/// The program and its maps.
+pub struct Program {
+    loaded: Loaded,
     /// What it shares with lbd.
     pub settings: record::Settings,
     /// The flow table's memory.
@@ -54,13 +65,13 @@ pub struct Sizes {
     pub rings: usize,
 }
 
-impl Program {
+impl Loaded {
     /// Loads the program, on the flow table that is pinned in `bpf_dir` or on a new one, which is pinned
     /// there. It is attached nowhere yet, and declines everything.
     ///
     /// # Errors
     /// Why not, in words.
-    pub fn load(bpf_dir: &Path, key: &HashKey, sizes: Sizes) -> Result<Program, String> {
+    pub fn load(bpf_dir: &Path, key: &HashKey, sizes: Sizes) -> Result<Loaded, String> {
         let pin = flows_pin(bpf_dir);
         let lines = sizes.flow_words / LINE_WORDS;
         let too_many = |_| format!("a flow table of {lines} lines is too large for a BPF map");
@@ -86,40 +97,62 @@ impl Program {
         program(&mut ebpf)?
             .load()
             .map_err(|error| format!("the kernel refuses the program: {}", chain(&error)))?;
-        let settings = words(taken(&mut ebpf, "settings")?, record::SETTINGS_WORDS)?;
-        let endpoints = words(taken(&mut ebpf, "endpoints")?, endpoints * endpoints::WORDS)?;
-        let rings = words(taken(&mut ebpf, "rings")?, rings)?;
-        let flows = words(taken(&mut ebpf, "flows")?, sizes.flow_words)?;
+        Ok(Loaded { ebpf, sizes })
+    }
+
+    /// With its maps.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub fn open(mut self) -> Result<Program, String> {
+        let Loaded { ebpf, sizes } = &mut self;
+        let endpoints = endpoints::elements(sizes.endpoint_bits) * endpoints::WORDS;
+        let settings = words(taken(ebpf, "settings")?, record::SETTINGS_WORDS)?;
+        let endpoints = words(taken(ebpf, "endpoints")?, endpoints)?;
+        let rings = words(taken(ebpf, "rings")?, sizes.rings * record::RING_WORDS)?;
+        let flows = words(taken(ebpf, "flows")?, sizes.flow_words)?;
         Ok(Program {
             settings: record::Settings::new(settings),
             flows,
-            reals: made(&mut ebpf, "reals")?,
+            reals: made(ebpf, "reals")?,
             endpoints,
             rings,
-            tallies: made(&mut ebpf, "tallies")?,
-            frames: made(&mut ebpf, "frames")?,
-            ebpf,
+            tallies: made(ebpf, "tallies")?,
+            frames: made(ebpf, "frames")?,
+            loaded: self,
         })
     }
 
     /// Attaches the program to an interface and pins the link, unless an earlier lbd's link is pinned
-    /// there: that program goes on until [`take_over`](Self::take_over).
+    /// there: that program goes on until [`Program::take_over`]. One that an earlier lbd left there in
+    /// another mode gives way.
     ///
     /// # Errors
     /// Why not, in words.
     pub fn attach(&mut self, bpf_dir: &Path, ifindex: u32, mode: Mode) -> Result<(), String> {
         let pin = link_pin(bpf_dir, ifindex, mode);
-        if PinnedLink::from_pin(&pin).is_ok() {
+        if Self::is_pinned(bpf_dir, ifindex, mode) {
             return Ok(());
         }
+        let gave_way = std::fs::remove_file(link_pin(bpf_dir, ifindex, mode.other())).is_ok();
         let program = program(&mut self.ebpf)?;
         let flag = match mode {
             Mode::Native => AyaMode::Driver,
             Mode::Generic => AyaMode::Skb,
         };
-        let id = program
-            .attach_to_if_index(ifindex, flag)
-            .map_err(|error| not_attached(&error))?;
+        let begin = Instant::now();
+        let id = loop {
+            match program.attach_to_if_index(ifindex, flag) {
+                Ok(id) => break id,
+                // The kernel lets go of a link a little later than its pin.
+                Err(error)
+                    if gave_way && is_taken(&error) && begin.elapsed() < GIVES_WAY_WITHIN =>
+                {
+                    std::thread::sleep(GIVES_WAY_WITHIN / 100);
+                }
+                Err(error) => return Err(not_attached(&error)),
+            }
+        };
         let link = program.take_link(id).map_err(|error| chain(&error))?;
         let link: FdLink = link
             .try_into()
@@ -129,6 +162,13 @@ impl Program {
         Ok(())
     }
 
+    /// Whether an earlier lbd's link is pinned there.
+    pub fn is_pinned(bpf_dir: &Path, ifindex: u32, mode: Mode) -> bool {
+        PinnedLink::from_pin(link_pin(bpf_dir, ifindex, mode)).is_ok()
+    }
+}
+
+impl Program {
     /// Replaces the program of the link pinned for an interface by this one, between two packets.
     ///
     /// # Errors
@@ -137,7 +177,8 @@ impl Program {
         let pin = link_pin(bpf_dir, ifindex, mode);
         self.replace(&pin).or_else(|why| {
             let _ = std::fs::remove_file(&pin);
-            self.attach(bpf_dir, ifindex, mode)
+            self.loaded
+                .attach(bpf_dir, ifindex, mode)
                 .map_err(|again| format!("{why}; and anew: {again}"))
         })
     }
@@ -145,7 +186,7 @@ impl Program {
     fn replace(&mut self, pin: &Path) -> Result<(), String> {
         let link = PinnedLink::from_pin(pin).map_err(|error| chain(&error))?;
         let link = XdpLink::try_from(FdLink::from(link)).map_err(|error| chain(&error))?;
-        let program = program(&mut self.ebpf)?;
+        let program = program(&mut self.loaded.ebpf)?;
         let id = program
             .attach_to_link(link)
             .map_err(|error| chain(&error))?;
@@ -157,11 +198,12 @@ impl Program {
     /// The program, for tests.
     #[cfg(test)]
     pub fn xdp(&mut self) -> &mut Xdp {
-        program(&mut self.ebpf).expect("the program")
+        program(&mut self.loaded.ebpf).expect("the program")
     }
 }
 
-/// The flow table an earlier lbd has pinned, if it has this many words.
+/// The flow table an earlier lbd has pinned, if it has this many words, and was ever one: an lbd that found
+/// no interface for its program may have left the bare memory.
 pub fn pinned_flows(bpf_dir: &Path, flow_words: usize) -> Option<&'static [AtomicU64]> {
     let pin = flows_pin(bpf_dir);
     // The unit without the drop-in lets no bpf() through: where there is nothing, nothing is asked.
@@ -169,7 +211,8 @@ pub fn pinned_flows(bpf_dir: &Path, flow_words: usize) -> Option<&'static [Atomi
     let data = MapData::from_pin(pin).ok()?;
     let lines = data.info().ok()?.max_entries() as usize;
     (lines * LINE_WORDS == flow_words).then_some(())?;
-    bpf_memory::map(data.fd(), flow_words).ok()
+    let words = bpf_memory::map(data.fd(), flow_words).ok()?;
+    (words.first()?.load(Relaxed) != 0).then_some(words)
 }
 
 /// Removes a pinned flow table of another size, and the links of programs that use it.
@@ -213,13 +256,17 @@ pub(super) fn words(map: Map, words: usize) -> Result<&'static [AtomicU64], Stri
     bpf_memory::map(data.fd(), words).map_err(|error| format!("sharing memory: {error}"))
 }
 
+/// Whether another program is there.
+fn is_taken(error: &ProgramError) -> bool {
+    matches!(errno(error), Some(libc::EBUSY | libc::EEXIST))
+}
+
 pub(super) fn not_attached(error: &ProgramError) -> String {
     match errno(error) {
-        Some(libc::EBUSY | libc::EEXIST) => {
-            "another XDP program is attached there (ip link shows it), and lbd does not replace what is \
-             not its own"
-                .to_owned()
-        }
+        _ if is_taken(error) => format!(
+            "another XDP program is attached there (ip link shows it), and lbd does not replace what it has \
+             not pinned in its bpf_dir (one called {NAME} is an lbd's that has another one)"
+        ),
         Some(libc::EOPNOTSUPP) => "its driver runs no XDP program".to_owned(),
         Some(libc::EINVAL | libc::ERANGE) => format!(
             "its driver refuses: its MTU may be too large for XDP, or an offload in the way ({})",

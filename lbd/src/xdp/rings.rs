@@ -27,6 +27,8 @@ pub struct Rings {
     held: BTreeMap<ServiceId, Vec<Held>>,
     /// Places nobody uses, and since when.
     free: Vec<(usize, Tick)>,
+    /// Rings of the snapshot in force that have none.
+    homeless: usize,
 }
 
 impl Rings {
@@ -37,6 +39,7 @@ impl Rings {
             memory,
             held: BTreeMap::new(),
             free: places.map(|n| (n * RING_WORDS, Tick(0))).collect(),
+            homeless: 0,
         }
     }
 
@@ -48,7 +51,10 @@ impl Rings {
             let mut held = Vec::new();
             let mut at = |ring: Option<&Arc<Ring>>| {
                 let ring = ring?;
-                let place = self.place_of(service.id, ring, now)?;
+                let Some(place) = self.place_of(service.id, ring, now) else {
+                    placed.homeless += 1;
+                    return None;
+                };
                 held.push((ring.clone(), place));
                 Some(place)
             };
@@ -65,8 +71,7 @@ impl Rings {
         if let Some((_, at)) = known.into_iter().find(|(held, _)| Arc::ptr_eq(held, ring)) {
             return Some(*at);
         }
-        let unused = |(_, since): &(usize, Tick)| since.0 == 0 || now.since(*since) >= IN_USE_MS;
-        let nth = self.free.iter().position(unused)?;
+        let nth = self.free.iter().position(|free| is_unused(free, now))?;
         let (at, _) = self.free.swap_remove(nth);
         record::write_ring(self.memory, at, ring);
         Some(at)
@@ -74,6 +79,7 @@ impl Rings {
 
     /// The snapshot these were placed for is in force: what it does not need is free.
     pub fn settle(&mut self, placed: Placed, now: Tick) {
+        self.homeless = placed.homeless;
         let before = std::mem::replace(&mut self.held, placed.held);
         let kept = |at: usize| self.held.values().flatten().any(|(_, kept)| *kept == at);
         let gone: Vec<usize> = before
@@ -84,6 +90,21 @@ impl Rings {
             .collect();
         self.free.extend(gone.into_iter().map(|at| (at, now)));
     }
+
+    /// Whether places come free in a moment.
+    pub fn has_more_soon(&self) -> bool {
+        !self.free.is_empty()
+    }
+
+    /// Whether rings that found no place would find one now.
+    pub fn has_room_again(&self, now: Tick) -> bool {
+        self.homeless > 0 && self.free.iter().any(|free| is_unused(free, now))
+    }
+}
+
+/// No packet that was under way reads there any more.
+fn is_unused((_, since): &(usize, Tick), now: Tick) -> bool {
+    since.0 == 0 || now.since(*since) >= IN_USE_MS
 }
 
 /// Where the rings of one snapshot stand.
@@ -91,11 +112,48 @@ impl Rings {
 pub struct Placed {
     at: BTreeMap<ServiceId, RingsAt>,
     held: BTreeMap<ServiceId, Vec<Held>>,
+    /// Rings that found none.
+    pub homeless: usize,
 }
 
 impl Placed {
     /// Of one service.
     pub fn of(&self, service: ServiceId) -> RingsAt {
         self.at.get(&service).copied().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lbcore::service::fixture::World;
+
+    #[test]
+    fn a_ring_without_a_place_has_one_when_others_are_let_go() {
+        let memory = (0..RING_WORDS)
+            .map(|_| AtomicU64::new(0))
+            .collect::<Vec<_>>();
+        let mut rings = Rings::new(memory.leak());
+        let mut world = World::web("scheduler = \"maglev\"", &[1, 1]);
+        let tell = |rings: &mut Rings, table: &ServiceTable, now| {
+            let placed = rings.place(table, now);
+            let there = placed.of(table.services[0].id).ring.is_some();
+            rings.settle(placed, now);
+            there
+        };
+        assert!(tell(&mut rings, &world.table(), Tick(1000)));
+        world.down("rs1");
+        let table = world.table();
+        assert!(
+            !tell(&mut rings, &table, Tick(2000)),
+            "the one place is in use"
+        );
+        assert!(
+            !rings.has_room_again(Tick(2000)),
+            "a packet may read there yet"
+        );
+        assert!(rings.has_room_again(Tick(2000 + IN_USE_MS)));
+        assert!(tell(&mut rings, &table, Tick(2000 + IN_USE_MS)));
+        assert!(!rings.has_room_again(Tick(3000)));
     }
 }

@@ -1,7 +1,7 @@
 //! Opens the engine `af_xdp` on one interface: sockets for all its queues, and the program before them.
 
 use super::choose::{Ground, Queues};
-use super::modes::keep_tags;
+use super::modes::with_tags;
 use super::{Mode, ToSockets};
 use crate::io::af_xdp::{AfXdp, CHUNKS, OpenError, Options, chunk_for, room_in, with_chunks};
 use crate::live::event::Link;
@@ -29,10 +29,15 @@ pub(super) fn open(
     link: &Link,
     modes: &[Mode],
 ) -> Result<Opened, String> {
+    if let Some(missing) = capability::missing_for_bpf() {
+        return Err(format!(
+            "{missing} is missing (the unit's drop-in lbd-af-xdp.conf gives it)"
+        ));
+    }
     let mut refused = Vec::new();
     for &mode in modes {
         // A socket has bytes only: a tag beside them would be lost.
-        let opened = keep_tags(&link.name).and_then(|()| open_in(ground, slot, link, mode));
+        let opened = with_tags(&link.name, || open_in(ground, slot, link, mode));
         match opened {
             Ok(mut opened) => {
                 for why in refused {
@@ -47,11 +52,6 @@ pub(super) fn open(
 }
 
 fn open_in(ground: &Ground<'_>, slot: usize, link: &Link, mode: Mode) -> Result<Opened, String> {
-    if let Some(missing) = capability::missing_for_bpf() {
-        return Err(format!(
-            "{missing} is missing (the unit's drop-in lbd-af-xdp.conf gives it)"
-        ));
-    }
     let queues = queues_of(&link.name)?;
     let shares = shares(queues, workers(queues, ground.network.workers));
     let ask = |way, chunks| -> Result<Vec<AfXdp>, OpenError> {

@@ -21,6 +21,9 @@ impl Reconciler {
             return;
         };
         fast_path.renew(&self.live.flows, now);
+        if fast_path.has_room_again(now) {
+            fast_path.follow(&self.live.table(), &self.world.links, now);
+        }
         if now >= self.fast_path_counted + COUNTED_EVERY {
             self.fast_path_counted = now;
             self.count_fast_path();
@@ -71,7 +74,10 @@ impl Reconciler {
     pub(super) fn let_fast_path_follow(&mut self, table: &lbcore::service::ServiceTable) {
         self.count_fast_path();
         if let Some(fast_path) = &mut self.engines.fast_path {
-            fast_path.follow(table, &self.world.links, clock::now());
+            let now = clock::now();
+            // The first time, before it takes the place of the last lbd's: new flows go on to be remembered.
+            fast_path.renew(&self.live.flows, now);
+            fast_path.follow(table, &self.world.links, now);
         }
     }
 }

@@ -229,6 +229,18 @@ fn what_would_be_faster_is_a_note_where_it_can_be_had() {
             slower,
         ),
         (
+            "af_xdp",
+            "AF_XDP sockets; no xdp: bpf_dir /sys/fs/bpf/lbd: Permission denied (os error 13)",
+            config("auto", "rr"),
+            slower,
+        ),
+        (
+            "af_packet",
+            "no xdp: its MTU may be too large for XDP (`bpf_link_create` failed)",
+            config("auto", "rr"),
+            GOOD,
+        ),
+        (
             "af_packet",
             "no xdp: eth0 is a veth",
             config("auto", "rr"),

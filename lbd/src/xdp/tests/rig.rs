@@ -1,7 +1,8 @@
 //! A world of services for the program, the director beside it, and frames for both.
 
 use crate::live::event::Link;
-use crate::xdp::{Expected, FastPath};
+use crate::xdp::FastPath;
+use crate::xdp::fast_path::{Candidate, Expected};
 use aya::programs::{TestRun, TestRunOptions};
 use lbcore::director::{Counters, Cursors, Decision, Verdict, View, commit, decide};
 use lbcore::flow::FlowTable;
@@ -273,8 +274,10 @@ pub(super) fn load(bpffs: &Path, key: &HashKey, flow_entries: usize) -> FastPath
         services: SERVICES.len(),
         keys: 2 * SERVICES.len(),
         reals: 3 * SERVICES.len(),
+        ids: 0,
     };
-    FastPath::load(bpffs, key, expected).expect("the program")
+    let candidate = Candidate::load(bpffs, key, expected).expect("the program");
+    candidate.open().expect("its maps")
 }
 
 pub(super) fn links() -> Vec<Link> {

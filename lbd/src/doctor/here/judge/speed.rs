@@ -7,16 +7,21 @@ use lbcore::config::{Config, EngineChoice, Mode};
 use lbcore::sched::Kind;
 
 /// Why an interface has no XDP program, as the engine's reason says it, and what gives it one.
-const REMEDIES: [(&str, &str); 3] = [
+const REMEDIES: [(&str, &str); 4] = [
     (
         "CAP_",
         "the unit's drop-in gives it: cp /usr/share/doc/lbd/lbd-xdp.conf /etc/systemd/system/lbd.service.d/, \
          systemctl daemon-reload, systemctl restart lbd",
     ),
     (
-        "bpf",
+        "on no bpffs",
         "mount -t bpf bpf /sys/fs/bpf (mkdir first), let lbd's user write lbd.bpf_dir, and restart lbd: the \
          README's part on engine xdp has the commands",
+    ),
+    (
+        "bpf_dir",
+        "lbd's user must be able to write lbd.bpf_dir, and to pass the bpffs it is on, which systemd mounts \
+         for root alone: the unit's drop-in lbd-xdp.conf sees to both (README, engine xdp)",
     ),
     (
         "feature xdp",
@@ -66,7 +71,14 @@ pub(in crate::doctor::here) fn engine(engine: &EngineView, config: &Config, repo
         Severity::Note,
         &engine.interface,
         engine.reason.clone(),
-        "a packet costs over a microsecond by raw sockets, and a tenth of that in an XDP program",
+        match engine.name.as_str() {
+            "af_xdp" => {
+                "a packet costs some hundreds of nanoseconds by AF_XDP sockets, and a fraction of that in an XDP program"
+            }
+            _ => {
+                "a packet costs over a microsecond by raw sockets, and a tenth of that in an XDP program"
+            }
+        },
         remedy.to_owned(),
     );
     report.found(&check, found);
