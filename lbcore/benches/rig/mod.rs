@@ -61,6 +61,7 @@ fn table(key: &HashKey) -> ServiceTable {
                     mac,
                 },
                 last: None,
+                dead_since: None,
                 ramping_since: None,
                 held: None,
                 ejected: None,

@@ -103,7 +103,7 @@ impl Caller<'_> {
             return Err(Unconnected::OwnAddress);
         }
         let max = real.dial.max_connections;
-        if max > 0 && self.loads.flows(id) >= max {
+        if max > 0 && self.loads.active(id) >= max {
             return Err(Unconnected::Full);
         }
         Ok(Connect {

@@ -56,6 +56,8 @@ pub struct RealInput {
     pub way: Way,
     /// The state it was last judged to be in, and since when.
     pub last: Option<(RealState, Tick)>,
+    /// Since when it [is dead](super::is_dead), whatever its state.
+    pub dead_since: Option<Tick>,
     /// Since when it grows back to its weight (slow start).
     pub ramping_since: Option<Tick>,
     /// It flaps, and is to stay down until then; why, in words.
@@ -217,7 +219,7 @@ fn add_service(
         let (fate, change) = if candidate {
             (FlowFate::Keep, None)
         } else {
-            judge::fate(config, judged.state, since, inputs.now)
+            judge::fate(config, judged.state, since, real.dead_since, inputs.now)
         };
         next_change = [next_change, change].into_iter().flatten().min();
         let at = real.id.index();

@@ -26,6 +26,8 @@ pub struct World {
     pub ways: BTreeMap<String, Way>,
     /// State by real, and since when.
     pub last: BTreeMap<String, (RealState, Tick)>,
+    /// Since when a real is dead.
+    pub dead: BTreeMap<String, Tick>,
     /// Since when a real grows.
     pub ramping: BTreeMap<String, Tick>,
     /// Who is to be held, until when and why.
@@ -58,6 +60,7 @@ impl World {
             health: BTreeMap::new(),
             ways: BTreeMap::new(),
             last: BTreeMap::new(),
+            dead: BTreeMap::new(),
             ramping: BTreeMap::new(),
             held: BTreeMap::new(),
             ejected: BTreeMap::new(),
@@ -116,6 +119,15 @@ impl World {
             config::Mode::Tproxy => Way::Routed,
         };
         let checked = if sorry { Health::Unchecked } else { Health::Up };
+        let health = self.health.get(&real.name).copied().unwrap_or(checked);
+        let way = self.ways.get(&real.name).cloned().unwrap_or(known);
+        let dead_since = match super::is_dead(health, &way) {
+            true => Some(*self.dead.entry(real.name.clone()).or_insert(self.now)),
+            false => {
+                self.dead.remove(&real.name);
+                None
+            }
+        };
         RealInput {
             id,
             epoch,
@@ -132,10 +144,11 @@ impl World {
             backup: real.backup,
             sorry,
             lingering: self.lingering.contains(&real.name),
-            health: self.health.get(&real.name).copied().unwrap_or(checked),
+            health,
             health_reason: "as the test says".to_owned(),
-            way: self.ways.get(&real.name).cloned().unwrap_or(known),
+            way,
             last: self.last.get(&real.name).copied(),
+            dead_since,
             ramping_since: self.ramping.get(&real.name).copied(),
             held: self.held.get(&real.name).cloned(),
             ejected: self.ejected.get(&real.name).copied(),

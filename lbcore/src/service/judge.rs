@@ -297,11 +297,18 @@ fn why_not(r: &Rung, serving: Serving) -> Option<WhyNot> {
     None
 }
 
-/// What becomes of the flows a real already has, and when that changes by itself.
+/// Whether no packet to a real can be answered, as far as anybody knows, whatever the operator wants of it.
+pub fn is_dead(health: Health, way: &Way) -> bool {
+    health == Health::Down || matches!(way, Way::Silent { .. })
+}
+
+/// What becomes of the flows a real already has, and when that changes by itself. `dead_since`: a real that
+/// drains may be dead, too, and then its flows go as those of the dead.
 pub(super) fn fate(
     service: &Service,
     state: RealState,
     since: Tick,
+    dead_since: Option<Tick>,
     now: Tick,
 ) -> (FlowFate, Option<Tick>) {
     let after_death = match service.on_dead {
@@ -309,20 +316,20 @@ pub(super) fn fate(
         OnDead::Keep => FlowFate::Keep,
         OnDead::Drop => FlowFate::Drop,
     };
-    let grace = match state {
-        RealState::Up | RealState::Unchecked | RealState::Checking => {
-            return (FlowFate::Keep, None);
-        }
+    let end = match state {
+        RealState::Up | RealState::Unchecked | RealState::Checking => None,
         RealState::Disabled => return (after_death, None),
-        RealState::Down => service.dead_grace,
-        RealState::Draining if service.drain_timeout.is_zero() => return (FlowFate::Keep, None),
-        RealState::Draining => service.drain_timeout,
+        RealState::Down => Some(since + service.dead_grace),
+        RealState::Draining => {
+            let timeout = Some(service.drain_timeout).filter(|timeout| !timeout.is_zero());
+            let drained = timeout.map(|timeout| since + timeout);
+            let dead = dead_since.map(|since| since + service.dead_grace);
+            [drained, dead].into_iter().flatten().min()
+        }
     };
-    let end = since + grace;
-    if now >= end {
-        (after_death, None)
-    } else {
-        (FlowFate::Keep, Some(end))
+    match end {
+        Some(end) if now >= end => (after_death, None),
+        end => (FlowFate::Keep, end),
     }
 }
 

@@ -12,7 +12,7 @@ mod table;
 mod weights;
 
 pub use compile::{Compiled, Inputs, RealInput, ServiceInput, compile};
-pub use judge::{Health, RealState, ServiceState, Serving, Way};
+pub use judge::{Health, RealState, ServiceState, Serving, Way, is_dead};
 pub use plan::{Fate, Plan, RealPlan, RealPlanChange, ServicePlan, ServicePlanChange, Stand};
 pub use ramp::ramping;
 pub use registry::{Exhausted, Registry};

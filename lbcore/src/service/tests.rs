@@ -188,6 +188,50 @@ fn a_draining_real_keeps_its_flows_until_drain_timeout() {
 }
 
 #[test]
+fn a_real_that_drains_and_is_dead_gives_its_flows_up_as_the_dead_do() {
+    let silent = || Way::Silent {
+        last: Some((fixture::IFINDEX, World::mac(21))),
+        reason: "no ARP".into(),
+    };
+    let fate = |world: &mut World| {
+        let table = world.table();
+        let member = &table.services[0].members[0];
+        assert_eq!(member.state, RealState::Draining);
+        table.real(member.id).expect("rs1").fate
+    };
+    for silence in [false, true] {
+        for dead_first in [true, false] {
+            let mut world = World::web("on_dead = \"rehash\"\ndead_grace = \"10s\"", &[1, 1]);
+            let drain = |world: &mut World| {
+                world.config.services[0].reals[0].admin = Admin::Drain;
+            };
+            let die = |world: &mut World| match silence {
+                true => drop(world.ways.insert("rs1".into(), silent())),
+                false => world.down("rs1"),
+            };
+            let grace = Duration::from_secs(10);
+            if dead_first {
+                die(&mut world);
+                world.table();
+                world.now = world.now + grace;
+                drain(&mut world);
+            } else {
+                drain(&mut world);
+                world.table();
+                world.now = world.now + Duration::from_secs(3600);
+                die(&mut world);
+                assert_eq!(fate(&mut world), FlowFate::Keep, "it died just now");
+                world.now = world.now + grace;
+            }
+            assert_eq!(fate(&mut world), FlowFate::Rehash, "{silence} {dead_first}");
+            world.health.clear();
+            world.ways.clear();
+            assert_eq!(fate(&mut world), FlowFate::Keep, "it is back");
+        }
+    }
+}
+
+#[test]
 fn a_disabled_real_is_dead_at_once() {
     let mut world = World::web("on_dead = \"rehash\"", &[1, 1]);
     world.config.services[0].reals[0].admin = Admin::Disabled;

@@ -178,6 +178,7 @@ fn blank(
         way,
         // As long ago as can be: it did not die just now.
         last: (health == Health::Down).then_some((RealState::Down, Tick(0))),
+        dead_since: (health == Health::Down).then_some(Tick(0)),
         ramping_since: None,
         held: None,
         ejected: None,

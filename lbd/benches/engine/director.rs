@@ -73,6 +73,7 @@ fn table(key: &HashKey, ifindex: u32, macs: [u8; 12]) -> ServiceTable {
             mac: MacAddr(a, b, c, d, e, f),
         },
         last: None,
+        dead_since: None,
         ramping_since: None,
         held: None,
         ejected: None,

@@ -317,6 +317,11 @@ impl Reconciler {
         peer: &Peer,
     ) -> Result<Response, ApiError> {
         let mut meant = self.vips();
+        if verb == VipVerb::Auto {
+            // A wish may have outlived its VIP's services.
+            let held = self.world.overrides.vips.keys().copied();
+            meant.extend(held.filter(|vip| !meant.contains(vip)).collect::<Vec<_>>());
+        }
         if let Some(vip) = vip {
             meant.retain(|known| *known == vip);
             if meant.is_empty() {

@@ -335,13 +335,14 @@ impl Reconciler {
                         self.hear(event);
                     }
                 }
-                Some(ask) = asks.recv() => self.answer(ask).await,
-                Some(trigger) = reloads.recv() => self.reload_unattended(trigger).await,
+                // These come seldom; of questions there may always be one more.
                 _ = chores.tick() => {
                     self.chores();
                     self.save_again();
                     self.keep_deadline().await;
                 }
+                Some(trigger) = reloads.recv() => self.reload_unattended(trigger).await,
+                Some(ask) = asks.recv() => self.answer(ask).await,
             }
             if self.dirty {
                 self.refresh().await;

@@ -156,7 +156,10 @@ pub async fn run(options: Options) -> Result<(), StartError> {
         .await
         .map_err(system("reading this host's interfaces"))?;
     let last = places.load_set(&key);
-    let xdp::Choice { engines, queues } = xdp::choose(&xdp::Ground {
+    let xdp::Choice {
+        mut engines,
+        queues,
+    } = xdp::choose(&xdp::Ground {
         network: &config.network,
         bpf_dir: &config.lbd.bpf_dir,
         services: &config.services,
@@ -169,6 +172,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     let bpf_dir = &config.lbd.bpf_dir;
     let Recovered { set, flows, left } =
         recover(&places, last, &key, &config.network, shared, bpf_dir)?;
+    engines.left = left;
     let generation = set.generation;
     let history = History::load(&places.state_dir);
     let (mut overrides, trouble) = places.load_overrides();
@@ -231,7 +235,6 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     let (reload, reloads) = mpsc::channel(1);
     let mut warnings = loaded.warnings;
     warnings.extend(access_warnings);
-    warnings.extend(left);
     let mut reconciler = Reconciler::new(Beginning {
         live: live.clone(),
         world,

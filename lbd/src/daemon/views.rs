@@ -282,6 +282,7 @@ impl Reconciler {
                 }
             }
         }
+        warnings.extend(self.engines.left.clone());
         warnings.extend(self.unfinished_warnings());
         warnings.extend(self.too_large_warnings());
         for service in &table.services {

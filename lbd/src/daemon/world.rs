@@ -40,6 +40,8 @@ pub struct RealFacts {
     pub initial: Option<HealthState>,
     /// The state it was last judged to be in, and since when.
     pub last: Option<(RealState, Tick)>,
+    /// Since when it is dead, whatever its state.
+    pub dead_since: Option<Tick>,
     /// Since when it grows back to its weight (slow start).
     pub ramping_since: Option<Tick>,
     /// Since when its checks pass.
@@ -503,6 +505,7 @@ impl RealFacts {
             damping: Damping::default(),
             initial: None,
             last: None,
+            dead_since: None,
             since: SystemTime::now(),
             name: name.to_owned(),
         }

@@ -12,6 +12,8 @@ use tracing::{error, info, warn};
 /// How the guard stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GuardState {
+    /// The plan that was to be put in force.
+    pub wanted: Option<Arc<GuardPlan>>,
     /// The plan in force, on those of its interfaces that exist.
     pub in_force: Option<Arc<GuardPlan>>,
     /// Why the plan wanted is not in force, in words.
@@ -119,7 +121,14 @@ impl Guard {
         self.restores = 0;
         self.table.listen();
         match &self.in_force {
-            Some(in_force) if in_force.plan == self.plan => self.verify("an unknown program").await,
+            // What could not even be looked at once is in no known state.
+            Some(in_force)
+                if in_force.plan == self.plan
+                    && in_force.devices == devices(&self.plan)
+                    && self.state.borrow().trouble.is_none() =>
+            {
+                self.verify("an unknown program").await;
+            }
             _ => self.put().await,
         }
     }
@@ -162,7 +171,11 @@ impl Guard {
 
     fn tell(&self, trouble: Option<String>) {
         let in_force = self.in_force.as_ref().map(|known| known.plan.clone());
-        let state = GuardState { in_force, trouble };
+        let state = GuardState {
+            wanted: Some(self.plan.clone()),
+            in_force,
+            trouble,
+        };
         self.state.send_if_modified(|told| {
             if *told == state {
                 return false;

@@ -15,6 +15,8 @@ use tracing::{error, info, warn};
 /// How the interception stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InterceptState {
+    /// The plan that was to be put in force.
+    pub wanted: Option<Arc<InterceptPlan>>,
     /// The plan in force.
     pub in_force: Option<Arc<InterceptPlan>>,
     /// Why the plan wanted is not in force, in words.
@@ -132,7 +134,9 @@ impl Keeper {
     async fn audit(&mut self) {
         self.restores = 0;
         self.listen();
-        if self.in_force.as_ref() != Some(&self.plan) {
+        // What could not even be looked at once is in no known state.
+        let trouble = self.state.borrow().trouble.is_some();
+        if trouble || self.in_force.as_ref() != Some(&self.plan) {
             self.put().await;
         } else if !self.plan.is_empty() {
             self.verify_table("an unknown program").await;
@@ -195,7 +199,11 @@ impl Keeper {
 
     fn tell(&self, trouble: Option<String>) {
         let in_force = self.in_force.clone();
-        let state = InterceptState { in_force, trouble };
+        let state = InterceptState {
+            wanted: Some(self.plan.clone()),
+            in_force,
+            trouble,
+        };
         self.state.send_if_modified(|told| {
             if *told == state {
                 return false;

@@ -88,6 +88,7 @@ async fn serve(
         handle: netlink::rtnetlink()?,
         judged: now,
         unjudged: false,
+        tell_again: false,
         events,
     };
     watch.replan().await?;
@@ -126,6 +127,9 @@ async fn serve(
             _ = tick.tick() => {
                 ticks += 1;
                 if ticks % TICKS_PER_AUDIT == 0 {
+                    // Who forgot a real and was told of none since, in plans that followed each other
+                    // too quickly for us to see, knows it again.
+                    watch.tell_again = true;
                     watch.judge().await?;
                     watch.look().await?;
                 } else {
@@ -146,6 +150,8 @@ struct Watch<'a> {
     judged: Instant,
     /// Routes changed since they were last asked for.
     unjudged: bool,
+    /// All is told anew, whether it changed or not.
+    tell_again: bool,
     events: &'a mpsc::Sender<Event>,
 }
 
@@ -343,13 +349,16 @@ impl Watch<'_> {
 
     /// Tells what has changed; false when nobody hears any more.
     async fn tell(&mut self) -> bool {
+        let again = std::mem::take(&mut self.tell_again);
         for (address, target) in self.targets.iter_mut() {
             let reach = target.reach();
-            if reach == target.told {
+            let is_known = reach == target.told;
+            if is_known && !again {
                 continue;
             }
             let Some(reach) = reach else { continue };
             match &reach {
+                _ if is_known => {}
                 Reach::Neighbor { mac, .. } => info!(%address, %mac, "real is a neighbour"),
                 Reach::Unresolved { .. } => {
                     info!(%address, "nobody answers for this real's address")

@@ -7,7 +7,7 @@ use super::{Cleared, Clearing, ConnectionRow, ListAsk, ProxyPlan};
 use crate::live::Live;
 use lbcore::time::Tick;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, watch};
 
@@ -48,6 +48,8 @@ pub(super) struct Shared {
     pub budget: Arc<Budget>,
     pub gates: Gates,
     pub posts: Vec<Post>,
+    /// Workers that still have connections, once all are told to finish.
+    pub unfinished: AtomicUsize,
 }
 
 impl Post {
@@ -83,6 +85,18 @@ impl Post {
 }
 
 impl Shared {
+    /// A worker that is to finish has no connection left, for the first time.
+    pub fn has_finished(&self) {
+        if self.unfinished.fetch_sub(1, SeqCst) == 1 {
+            self.posts.iter().for_each(|post| post.waker.wake());
+        }
+    }
+
+    /// Whether no worker has any. Until then each answers, and its sessions go on.
+    pub fn all_have_finished(&self) -> bool {
+        self.unfinished.load(SeqCst) == 0
+    }
+
     /// A connection of worker `of` has ended: others who wait for room look again.
     pub fn room(&self, of: usize) {
         for (at, post) in self.posts.iter().enumerate() {

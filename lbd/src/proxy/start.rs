@@ -8,6 +8,7 @@ use super::{Cleared, Clearing, ConnectionRow, ListAsk, ProxyPlan, ProxyState};
 use crate::live::Live;
 use crate::sys::clock;
 use std::io;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -53,6 +54,7 @@ impl Proxy {
             budget,
             gates: Default::default(),
             posts: posts?,
+            unfinished: AtomicUsize::new(workers),
         });
         let mut threads = Vec::with_capacity(workers);
         for number in 0..workers {

@@ -179,6 +179,7 @@ impl Bed {
                     health_reason: String::new(),
                     way: Way::Routed,
                     last: None,
+                    dead_since: None,
                     ramping_since: None,
                     held: None,
                     ejected: None,

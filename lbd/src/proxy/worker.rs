@@ -33,6 +33,8 @@ pub(super) struct Worker {
     /// What neither can listen on.
     trouble: [Vec<String>; 2],
     finish: Option<Tick>,
+    /// Told to finish, it has no connection left, and gets none.
+    empty: bool,
 }
 
 impl Worker {
@@ -47,6 +49,7 @@ impl Worker {
             poller,
             number,
             finish: None,
+            empty: false,
             shared,
         })
     }
@@ -154,9 +157,12 @@ impl Worker {
                 if now >= deadline {
                     tcp.reset_all(&scene);
                 }
+                if tcp.is_empty() && !std::mem::replace(&mut self.empty, true) {
+                    shared.has_finished();
+                }
                 // Nobody waits for sessions, which never say that they are done: they go on until
                 // the last connection has ended.
-                if tcp.is_empty() {
+                if shared.all_have_finished() || (self.empty && now >= deadline) {
                     udp.end_everything(&scene);
                     return;
                 }

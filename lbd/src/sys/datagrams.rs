@@ -247,6 +247,8 @@ struct Draft {
     parts: [libc::iovec; 2],
     control: Control,
     control_length: usize,
+    /// Bytes of each but the last, if the kernel is to send several of one size; else 0.
+    segment: u16,
     /// Which of the caller's it belongs to, how many datagrams it is, and how long.
     index: usize,
     datagrams: u64,
@@ -298,6 +300,10 @@ impl Outbox {
             match self.send_from(socket, done) {
                 Ok(sent) => done += sent.max(1),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if self.drafts[done].segment > 0 && is_no_way_to_join(&error) => {
+                    self.send_apart(socket, done, &mut refused);
+                    done += 1;
+                }
                 Err(error) => {
                     let draft = &self.drafts[done];
                     refused(Refused {
@@ -350,10 +356,46 @@ impl Outbox {
             parts: [part(datagram.head), part(bytes)],
             control,
             control_length,
+            segment,
             index,
             datagrams: count(bytes, segment),
             bytes: bytes.len(),
         });
+    }
+
+    /// Sends the datagrams of a draft one by one: the way there takes them no otherwise.
+    fn send_apart(&self, socket: BorrowedFd<'_>, nth: usize, refused: &mut impl FnMut(Refused)) {
+        let mut draft = self.drafts[nth];
+        let mut rest = draft.bytes;
+        while rest > 0 {
+            let length = rest.min(usize::from(draft.segment));
+            draft.parts[1].iov_len = length;
+            // SAFETY: msghdr is made of integers and pointers; zero is valid for all of them.
+            let mut header: libc::msghdr = unsafe { mem::zeroed() };
+            if draft.name_length > 0 {
+                header.msg_name = std::ptr::from_mut(&mut draft.name).cast();
+                header.msg_namelen = draft.name_length;
+            }
+            header.msg_iov = draft.parts.as_mut_ptr();
+            header.msg_iovlen = 2;
+            // SAFETY: the header points into `draft`, and its parts at bytes that `send`'s caller lends,
+            // of which `rest` are left; the kernel only reads them.
+            let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &header, libc::MSG_DONTWAIT) };
+            if sent < 0 {
+                let error = Error::last_os_error();
+                if error.kind() == io::ErrorKind::Interrupted {
+                    continue;
+                }
+                refused(Refused {
+                    index: draft.index,
+                    datagrams: 1,
+                    bytes: length,
+                    error,
+                });
+            }
+            rest -= length;
+            draft.parts[1].iov_base = draft.parts[1].iov_base.wrapping_byte_add(length);
+        }
     }
 
     fn send_from(&mut self, socket: BorrowedFd<'_>, first: usize) -> io::Result<usize> {
@@ -371,6 +413,15 @@ impl Outbox {
         };
         Ok(check(sent)?.unsigned_abs() as usize)
     }
+}
+
+/// Whether the kernel refuses to send datagrams as one where it would take each: they are longer than the way's
+/// MTU allows to cut (EINVAL, EMSGSIZE), or the device does no checksums (EIO; before Linux 6.11).
+fn is_no_way_to_join(error: &Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EINVAL | libc::EMSGSIZE | libc::EIO)
+    )
 }
 
 /// A control message that says UDP_SEGMENT (cmsg(3)), and its length.

@@ -79,6 +79,8 @@ pub struct Engines {
     pub to_sockets: Vec<ToSockets>,
     /// In the order of `network.interfaces`.
     pub chosen: Vec<Chosen>,
+    /// What an earlier lbd has left that cannot be removed, in words.
+    pub left: Option<String>,
 }
 
 /// What was chosen and opened.
@@ -175,6 +177,7 @@ fn raw_sockets(ground: &Ground<'_>, why: &str) -> Engines {
         fast_path: None,
         to_sockets: Vec::new(),
         chosen: ground.network.interfaces.iter().map(of).collect(),
+        left: None,
     }
 }
 
@@ -304,6 +307,7 @@ fn on_interfaces(ground: &Ground<'_>) -> Result<Engines, String> {
         fast_path: (any || asked).then(|| candidate.open()).transpose()?,
         to_sockets: Vec::new(),
         chosen,
+        left: None,
     })
 }
 

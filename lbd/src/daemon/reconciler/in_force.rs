@@ -3,6 +3,7 @@
 use super::{IN_FORCE_WITHIN, Reconciler, send_if_new};
 use crate::guard::GuardPlan;
 use crate::intercept::InterceptPlan;
+use std::sync::Arc;
 use tracing::warn;
 
 impl Reconciler {
@@ -11,7 +12,8 @@ impl Reconciler {
         send_if_new(&self.out.guard, plan);
         let plan = self.out.guard.borrow().clone();
         let settled = self.out.guarded.wait_for(|state| {
-            state.trouble.is_some() || state.in_force.as_ref().is_some_and(|p| **p == *plan)
+            let is = |other: &Option<Arc<_>>| other.as_ref().is_some_and(|other| *other == plan);
+            is(&state.in_force) || (state.trouble.is_some() && is(&state.wanted))
         });
         if tokio::time::timeout(IN_FORCE_WITHIN, settled)
             .await
@@ -26,7 +28,8 @@ impl Reconciler {
         send_if_new(&self.out.intercept, plan);
         let plan = self.out.intercept.borrow().clone();
         let settled = self.out.intercepted.wait_for(|state| {
-            state.trouble.is_some() || state.in_force.as_ref().is_some_and(|p| **p == *plan)
+            let is = |other: &Option<Arc<_>>| other.as_ref().is_some_and(|other| *other == plan);
+            is(&state.in_force) || (state.trouble.is_some() && is(&state.wanted))
         });
         if tokio::time::timeout(IN_FORCE_WITHIN, settled)
             .await

@@ -156,6 +156,7 @@ impl Reconciler {
     /// Puts it in force. What runs is the same afterwards if `next` differs in its words only.
     /// Nothing is written to the configuration's files.
     pub(in crate::daemon) async fn put_in_force(&mut self, next: Next) {
+        let pinned = self.world.pinned.clone();
         enter(&mut self.world, &next, &self.live.loads);
         self.filed.wanted = next.wanted;
         // A last good configuration goes on being one, whatever is changed about it.
@@ -168,7 +169,8 @@ impl Reconciler {
             let wanted = self.world.config.lbd.metrics;
             std::mem::replace(metrics, wanted) != wanted
         });
-        if !next.diff.is_empty() || !next.at_once.is_empty() {
+        let weighed_otherwise = self.world.pinned != pinned;
+        if !next.diff.is_empty() || !next.at_once.is_empty() || weighed_otherwise {
             self.refresh().await;
         }
         self.note_drift();

@@ -79,6 +79,7 @@ impl Rig {
             loop {
                 let in_force = Some(plans.borrow_and_update().clone());
                 obeys.send_replace(GuardState {
+                    wanted: in_force.clone(),
                     in_force,
                     trouble: None,
                 });
@@ -93,6 +94,7 @@ impl Rig {
             loop {
                 let in_force = Some(plans.borrow_and_update().clone());
                 obeys.send_replace(InterceptState {
+                    wanted: in_force.clone(),
                     in_force,
                     trouble: None,
                 });
@@ -134,6 +136,7 @@ impl Rig {
                 fast_path: None,
                 to_sockets: Vec::new(),
                 chosen: Vec::new(),
+                left: None,
             },
             notifier: Notifier::new(),
         });

@@ -7,7 +7,7 @@ use lbcore::id::{RealId, ServiceId};
 use lbcore::load::Loads;
 use lbcore::net::HashKey;
 use lbcore::service::{
-    Exhausted, Health, Inputs, Interface, RealInput, Registry, ServiceInput, Settled, Way,
+    Exhausted, Health, Inputs, Interface, RealInput, Registry, ServiceInput, Settled, Way, is_dead,
 };
 use lbcore::time::Tick;
 use std::collections::{HashMap, HashSet};
@@ -299,6 +299,8 @@ impl Known<'_> {
             Mode::Dr => self.ways.get(&at.ip()).cloned().unwrap_or(Way::Unknown),
             Mode::Tproxy => Way::Routed,
         };
+        let dead = is_dead(health, &way);
+        facts.dead_since = dead.then(|| facts.dead_since.unwrap_or(self.now));
         Ok(RealInput {
             id,
             epoch,
@@ -316,6 +318,7 @@ impl Known<'_> {
             health_reason,
             way,
             last: facts.last,
+            dead_since: facts.dead_since,
             ramping_since: facts.ramping_since,
             held: facts.held(self.now).filter(|_| service.damping),
             ejected: self

@@ -113,7 +113,8 @@ impl Tcp {
             return Accepted::NoRoom;
         };
         let (id, bounds) = (service.id, &service.proxy);
-        let parked = |c: &Connection| c.key.service == key;
+        // Who was refused by a real waits for others; to those who come now that real may answer again.
+        let parked = |c: &Connection| c.key.service == key && c.tried.is_empty();
         for place in &self.parked {
             if self.connections.get_mut(*place).is_some_and(|c| parked(c)) {
                 return Accepted::NoRoom;
@@ -137,6 +138,11 @@ impl Tcp {
                 give_back();
                 return match error {
                     Errno::AGAIN => Accepted::None,
+                    // It listens no more: somebody has destroyed it (`ss -K`). A new one is made.
+                    Errno::INVAL => {
+                        self.listeners[at] = None;
+                        Accepted::None
+                    }
                     Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM => Accepted::NoRoom,
                     // accept(2): errors of the network belong to that one connection.
                     _ => Accepted::One,

@@ -10,6 +10,7 @@ use crate::sys::transparent;
 use lbcore::config::{SendProxy, Source};
 use lbcore::director::{Caller, Connect, Unconnected, connect};
 use lbcore::net::{Protocol, ServiceKey};
+use lbcore::service::ServiceTable;
 use rustix::io::Errno;
 use rustix::net::{getsockname, sockopt};
 use socket2::Domain;
@@ -165,19 +166,21 @@ impl Tcp {
             let Some(connection) = connections.get_mut(*key) else {
                 return false;
             };
-            let Phase::Connecting(_, since) = connection.phase else {
-                return false;
-            };
-            let timeout = table
-                .service(&connection.key.service)
-                .map(|(_, service)| service.proxy.connect_timeout);
-            if timeout.is_some_and(|timeout| since.elapsed() < timeout) {
-                return true;
+            match is_late(connection, table) {
+                None => false,
+                Some(false) => true,
+                Some(true) => {
+                    late.push(*key);
+                    false
+                }
             }
-            late.push(*key);
-            false
         });
         for key in late {
+            // Who was refused by one real stands there for the next one, too.
+            let connection = self.connections.get_mut(key);
+            if connection.is_none_or(|c| is_late(c, scene.table) != Some(true)) {
+                continue;
+            }
             if self.in_vain(key, Outcome::ConnectTimeout, scene) {
                 self.dial(key, scene);
             }
@@ -203,6 +206,16 @@ impl Tcp {
         scene.shared.posts[scene.number].wait_for_room(true);
         self.look_for_room = true;
     }
+}
+
+/// Whether the real it is being connected to has kept silent for too long; `None` if there is none.
+fn is_late(connection: &Connection, table: &ServiceTable) -> Option<bool> {
+    let Phase::Connecting(_, since) = connection.phase else {
+        return None;
+    };
+    let service = table.service(&connection.key.service);
+    let timeout = service.map(|(_, service)| service.proxy.connect_timeout);
+    Some(timeout.is_none_or(|timeout| since.elapsed() >= timeout))
 }
 
 /// Whether who is dialled there is ourselves: a VIP of ours.

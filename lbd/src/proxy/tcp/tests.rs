@@ -298,6 +298,24 @@ fn another_real_is_tried_before_the_client_notices() {
 }
 
 #[test]
+fn after_one_real_that_refuses_and_one_that_is_silent_the_third_has_its_time() {
+    isolated(|| {
+        let listener = real(RS2);
+        let bed = Bed::new(&service(
+            "[service.proxy]\nconnect_timeout = \"300ms\"",
+            &[RS1, "10.9.0.9:8080", RS2],
+        ));
+        for _ in 0..6 {
+            let (mut client, mut end) = pair(&listener);
+            client.write_all(b"hello").expect("sent");
+            assert_eq!(said(&mut end, 5), b"hello");
+        }
+        bed.wait_ended(Outcome::Ok, 6);
+        bed.wait_empty();
+    });
+}
+
+#[test]
 fn a_client_is_refused_when_all_tries_were_in_vain() {
     isolated(|| {
         let bed = Bed::new(&service("[service.proxy]\nretries = 5", &[RS1, RS2]));

@@ -1,4 +1,5 @@
 use super::*;
+use crate::sys::netns::Netns;
 use std::net::UdpSocket;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -174,4 +175,27 @@ fn a_queue_says_what_it_lost() {
         taken += count;
     }
     assert_eq!(taken + full.lost as usize, 1000);
+}
+
+#[test]
+fn what_the_way_takes_only_one_by_one_goes_one_by_one() {
+    let Some(netns) = Netns::new() else { return };
+    netns.ip("link set lo up mtu 1400");
+    netns.run(|| {
+        let (server, client) = pair("127.0.0.1:0");
+        let (mut inbox, mut outbox) = (Inbox::default(), Outbox::default());
+        // Joined they would have to be cut to more than the MTU; alone each goes as two fragments.
+        let bytes: Vec<u8> = (0..1450u32 * 4 + 9).map(|n| (n / 7) as u8).collect();
+        let joined = Outgoing {
+            segment: 1450,
+            ..plain(None, &bytes)
+        };
+        outbox.send(client.as_fd(), std::iter::once(joined), never);
+        let mut seen: Vec<Vec<u8>> = Vec::new();
+        while seen.len() < 5 {
+            let count = receive(&mut inbox, &server);
+            seen.extend((0..count).map(|nth| inbox.get(nth).bytes.to_vec()));
+        }
+        assert!(seen.iter().map(Vec::as_slice).eq(bytes.chunks(1450)));
+    });
 }
