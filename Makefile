@@ -75,21 +75,25 @@ unit: ## Unit and documentation tests, and every interleaving of two writers of 
 unit-file: ## The systemd unit: no mistakes, exposure 2.5 or better
 	scripts/check-unit.sh
 
-# Those that take longest go first, so that none is left to run alone.
-SLOW_TESTS = reload health kubernetes
-E2E_TESTS  = $(SLOW_TESTS) $(filter-out $(SLOW_TESTS),$(notdir $(basename $(wildcard integration/tests/*.rs))))
+# These promise times, which others on the same cores would not let them keep.
+TIMED_TESTS = accept_proxy drain guard health iface kubernetes neigh proxy proxy_drain proxy_host proxy_limits \
+    proxy_udp restart security security_host vip
+# The longest first, so that it is not left to run alone.
+E2E_TESTS = reload $(filter-out reload $(TIMED_TESTS),$(notdir $(basename $(wildcard integration/tests/*.rs))))
 
 .PHONY: integration
 integration: ## End-to-end tests on real traffic in network namespaces
 	rm -f $(FIGURES)
-	LBD_FIGURES=$(FIGURES) CARGO=$(CARGO) scripts/e2e.sh $(E2E_TESTS:%=af_packet/%)
+	LBD_FIGURES=$(FIGURES) CARGO=$(CARGO) scripts/e2e.sh $(E2E_TESTS:%=af_packet/%) -- $(TIMED_TESTS:%=af_packet/%)
 
 # What no engine may do differently: forwarding, frames, the guard, drains, reloads, restarts, interfaces.
-ENGINE_TESTS = reload drain dr frames guard restart schedulers iface neigh
+ENGINE_TESTS       = reload dr frames schedulers
+TIMED_ENGINE_TESTS = drain guard iface neigh restart
 
 .PHONY: integration-engines
 integration-engines: ## The tests that every engine must pass, on af_xdp and on xdp; as root
-	CARGO=$(CARGO) scripts/e2e.sh $(foreach test,$(ENGINE_TESTS),af_xdp/$(test) xdp/$(test))
+	CARGO=$(CARGO) scripts/e2e.sh $(ENGINE_TESTS:%=af_xdp/%) $(ENGINE_TESTS:%=xdp/%) \
+	    -- $(TIMED_ENGINE_TESTS:%=af_xdp/%) $(TIMED_ENGINE_TESTS:%=xdp/%)
 
 .PHONY: fuzz
 fuzz: ## Fuzz each target for FUZZ_SECONDS (300) with libFuzzer

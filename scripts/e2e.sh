@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Runs end-to-end tests, E2E_JOBS files of them (one a core) at a time, as root or in user namespaces:
-# e2e.sh ENGINE/FILE... FILE is one of integration/tests, ENGINE what lbd runs on where a test does not say.
-# Tests mostly wait: for checks, timeouts, drains; and each has namespaces of its own. What failed is shown
-# at the end, when all have run.
+# Runs end-to-end tests, as root or in user namespaces: e2e.sh ENGINE/FILE... -- ENGINE/FILE...
+# FILE is one of integration/tests, ENGINE what lbd runs on where a test does not say. As many at a time as
+# there are cores: tests mostly wait, for checks, timeouts, drains, and each has namespaces of its own; those
+# after -- one after another. What failed is shown at the end, when all have run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -28,8 +28,21 @@ trap 'rm -rf "$scratch"' EXIT
 export -f build run_file
 export scratch
 
+run_files() {
+    local jobs=$1
+    shift
+    printf '%s\n' "$@" | xargs -P "$jobs" -I{} bash -c 'set -euo pipefail; run_file {}'
+}
+
+together=()
+while [ $# -gt 0 ] && [ "$1" != -- ]; do
+    together+=("$1")
+    shift
+done
+
 build --no-run --quiet
-printf '%s\n' "$@" | xargs -P "${E2E_JOBS:-$(nproc)}" -I{} bash -c 'set -euo pipefail; run_file {}'
+run_files "$(nproc)" "${together[@]}"
+run_files 1 "${@:2}"
 
 if [ -e "$scratch/failed" ]; then
     while read -r file; do
