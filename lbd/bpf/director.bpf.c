@@ -251,9 +251,14 @@ int director(struct xdp_md *ctx)
 		real = real_at(half, id);
 		if (!real || real->service != service->id)
 			return XDP_PASS;
-		if (cell)
+		if (cell) {
+			u32 from = real_of(entry);
+
+			/* What goes to another real is counted at both. */
+			if (!bpf_map_lookup_elem(&tallies, &from))
+				return XDP_PASS;
 			new = entry_of(id, real->epoch, SYN_RECV, coarse);
-		else if (store)
+		} else if (store)
 			new = entry_of(id, real->epoch, first_state(&packet), coarse);
 	}
 	if (!(real->flags & KEEPS) || packet.bytes + sizeof(*eth) > real->largest)
@@ -267,11 +272,6 @@ int director(struct xdp_md *ctx)
 		return XDP_PASS;
 
 	if (cell) {
-		u32 from = real_of(entry);
-
-		/* What goes to another real is counted at both. */
-		if (begins && !bpf_map_lookup_elem(&tallies, &from))
-			return XDP_PASS;
 		if (new != entry) {
 			if (__sync_val_compare_and_swap(cell, entry, new) != entry)
 				return XDP_PASS;
