@@ -255,6 +255,25 @@ struct Draft {
     bytes: usize,
 }
 
+impl Draft {
+    /// As the kernel reads it, while this stays where it is.
+    fn header(&mut self) -> libc::msghdr {
+        // SAFETY: msghdr is made of integers and pointers; zero is valid for all of them.
+        let mut header: libc::msghdr = unsafe { mem::zeroed() };
+        if self.name_length > 0 {
+            header.msg_name = std::ptr::from_mut(&mut self.name).cast();
+            header.msg_namelen = self.name_length;
+        }
+        header.msg_iov = self.parts.as_mut_ptr();
+        header.msg_iovlen = 2;
+        if self.control_length > 0 {
+            header.msg_control = std::ptr::from_mut(&mut self.control).cast();
+            header.msg_controllen = self.control_length;
+        }
+        header
+    }
+}
+
 /// The message arrays of a sender, filled anew for every batch.
 #[derive(Default)]
 pub struct Outbox {
@@ -280,20 +299,11 @@ impl Outbox {
         }
         self.messages.clear();
         for draft in &mut self.drafts {
-            // SAFETY: msghdr is made of integers and pointers; zero is valid for all of them.
-            let mut message: libc::mmsghdr = unsafe { mem::zeroed() };
-            let header = &mut message.msg_hdr;
-            if draft.name_length > 0 {
-                header.msg_name = std::ptr::from_mut(&mut draft.name).cast();
-                header.msg_namelen = draft.name_length;
-            }
-            header.msg_iov = draft.parts.as_mut_ptr();
-            header.msg_iovlen = 2;
-            if draft.control_length > 0 {
-                header.msg_control = std::ptr::from_mut(&mut draft.control).cast();
-                header.msg_controllen = draft.control_length;
-            }
-            self.messages.push(message);
+            let msg_hdr = draft.header();
+            self.messages.push(libc::mmsghdr {
+                msg_hdr,
+                msg_len: 0,
+            });
         }
         let mut done = 0;
         while done < self.messages.len() {
@@ -366,18 +376,12 @@ impl Outbox {
     /// Sends the datagrams of a draft one by one: the way there takes them no otherwise.
     fn send_apart(&self, socket: BorrowedFd<'_>, nth: usize, refused: &mut impl FnMut(Refused)) {
         let mut draft = self.drafts[nth];
+        draft.control_length = 0;
         let mut rest = draft.bytes;
         while rest > 0 {
             let length = rest.min(usize::from(draft.segment));
             draft.parts[1].iov_len = length;
-            // SAFETY: msghdr is made of integers and pointers; zero is valid for all of them.
-            let mut header: libc::msghdr = unsafe { mem::zeroed() };
-            if draft.name_length > 0 {
-                header.msg_name = std::ptr::from_mut(&mut draft.name).cast();
-                header.msg_namelen = draft.name_length;
-            }
-            header.msg_iov = draft.parts.as_mut_ptr();
-            header.msg_iovlen = 2;
+            let header = draft.header();
             // SAFETY: the header points into `draft`, and its parts at bytes that `send`'s caller lends,
             // of which `rest` are left; the kernel only reads them.
             let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &header, libc::MSG_DONTWAIT) };
