@@ -2,6 +2,7 @@
 //! that flush nftables (nftables.service on reload, a firewall's restart).
 
 use super::{GuardPlan, TABLE, ruleset};
+use crate::live::PlanState;
 use crate::live::event::{Event, Link};
 use crate::nft::{AUDIT, NftError, RESTORES_PER_AUDIT, Watched};
 use std::sync::Arc;
@@ -9,16 +10,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
-/// How the guard stands.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct GuardState {
-    /// The plan that was to be put in force.
-    pub wanted: Option<Arc<GuardPlan>>,
-    /// The plan in force, on those of its interfaces that exist.
-    pub in_force: Option<Arc<GuardPlan>>,
-    /// Why the plan wanted is not in force, in words.
-    pub trouble: Option<String>,
-}
+/// How the guard stands; what is in force is so on those of the plan's interfaces that exist.
+pub type GuardState = PlanState<GuardPlan>;
 
 /// Puts every plan in force, restores it when other tools remove it (as
 /// [`Event::Restored`] of kind `nft`), and tells in `state` what is in force. Ends when the

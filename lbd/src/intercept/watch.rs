@@ -3,6 +3,7 @@
 //! (systemd-networkd on restart, unless told not to).
 
 use super::{InterceptError, InterceptPlan, TABLE, routing, ruleset};
+use crate::live::PlanState;
 use crate::live::event::Event;
 use crate::nft::{AUDIT, NftError, RESTORES_PER_AUDIT, Watched};
 use crate::sys::netlink::{self, Multicast, News};
@@ -13,15 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
 /// How the interception stands.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct InterceptState {
-    /// The plan that was to be put in force.
-    pub wanted: Option<Arc<InterceptPlan>>,
-    /// The plan in force.
-    pub in_force: Option<Arc<InterceptPlan>>,
-    /// Why the plan wanted is not in force, in words.
-    pub trouble: Option<String>,
-}
+pub type InterceptState = PlanState<InterceptPlan>;
 
 /// Puts every plan in force, restores what other tools remove (each as [`Event::Restored`] of kind
 /// `nft`, `rule` or `route`), and tells in `state` what is in force. Ends when the plan's sender

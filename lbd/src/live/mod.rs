@@ -3,12 +3,14 @@
 
 pub mod datagrams;
 pub mod event;
+mod plan;
 pub mod proxy;
 mod tap;
 mod worker;
 
 pub use datagrams::{DatagramDrop, Way};
 pub use event::Event;
+pub use plan::PlanState;
 pub use proxy::{Outcome, ProxyShared, ProxyTally};
 pub use tap::{MAX_TAPS, Sighting, Tap, Taps};
 pub use worker::{Source, WorkerShared, WorkerState};

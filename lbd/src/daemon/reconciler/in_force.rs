@@ -3,38 +3,22 @@
 use super::{IN_FORCE_WITHIN, Reconciler, send_if_new};
 use crate::guard::GuardPlan;
 use crate::intercept::InterceptPlan;
+use crate::live::PlanState;
 use std::sync::Arc;
+use tokio::sync::watch;
 use tracing::warn;
 
 impl Reconciler {
     /// Before the snapshot: the host is silent about what is served.
     pub(super) async fn guard(&mut self, plan: GuardPlan) {
-        send_if_new(&self.out.guard, plan);
-        let plan = self.out.guard.borrow().clone();
-        let settled = self.out.guarded.wait_for(|state| {
-            let is = |other: &Option<Arc<_>>| other.as_ref().is_some_and(|other| *other == plan);
-            is(&state.in_force) || (state.trouble.is_some() && is(&state.wanted))
-        });
-        if tokio::time::timeout(IN_FORCE_WITHIN, settled)
-            .await
-            .is_err()
-        {
+        if !settles(&self.out.guard, &mut self.out.guarded, plan).await {
             warn!("the guard is not in force yet: this host may answer for its own VIPs itself");
         }
     }
 
     /// Before the snapshot: a real that is dialled can answer.
     pub(super) async fn intercept(&mut self, plan: InterceptPlan) {
-        send_if_new(&self.out.intercept, plan);
-        let plan = self.out.intercept.borrow().clone();
-        let settled = self.out.intercepted.wait_for(|state| {
-            let is = |other: &Option<Arc<_>>| other.as_ref().is_some_and(|other| *other == plan);
-            is(&state.in_force) || (state.trouble.is_some() && is(&state.wanted))
-        });
-        if tokio::time::timeout(IN_FORCE_WITHIN, settled)
-            .await
-            .is_err()
-        {
+        if !settles(&self.out.intercept, &mut self.out.intercepted, plan).await {
             warn!("the interception is not in force yet: proxied services may not be reached");
         }
     }
@@ -59,4 +43,16 @@ impl Reconciler {
             "the guard is not in force, this host may answer for VIPs itself: {trouble}"
         ))
     }
+}
+
+/// Hands out `plan` and waits until its room has done with it; false if that takes too long.
+async fn settles<P: PartialEq>(
+    room: &watch::Sender<Arc<P>>,
+    told: &mut watch::Receiver<PlanState<P>>,
+    plan: P,
+) -> bool {
+    send_if_new(room, plan);
+    let plan = room.borrow().clone();
+    let settled = told.wait_for(|state| state.has_settled(&plan));
+    tokio::time::timeout(IN_FORCE_WITHIN, settled).await.is_ok()
 }
