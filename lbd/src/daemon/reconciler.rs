@@ -178,6 +178,8 @@ pub struct Reconciler {
     /// What runs and is not in the file.
     pub(super) drift: Vec<DriftView>,
     pub(super) unconfirmed: Option<Unconfirmed>,
+    /// The file has changed meanwhile.
+    file_waits: bool,
     /// What was said of the files' owners.
     told: BTreeSet<String>,
     pub(super) last_good_in_use: bool,
@@ -282,6 +284,7 @@ impl Reconciler {
             history: begin.history,
             drift: Vec::new(),
             unconfirmed: None,
+            file_waits: false,
             told: BTreeSet::new(),
             last_good_in_use,
             standing_warnings,
@@ -340,6 +343,7 @@ impl Reconciler {
                     self.chores();
                     self.save_again();
                     self.keep_deadline().await;
+                    self.read_late().await;
                 }
                 Some(trigger) = reloads.recv() => self.reload_unattended(trigger).await,
                 Some(ask) = asks.recv() => self.answer(ask).await,

@@ -13,15 +13,32 @@ use tracing::{error, info};
 
 impl Reconciler {
     pub(super) async fn reload_unattended(&mut self, trigger: Trigger) {
-        let last_was_good = || self.tallies.last_reload.as_ref().is_none_or(|last| last.1);
-        if matches!(trigger, Trigger::Unattended(FILE_CHANGED))
-            && last_was_good()
-            && self.is_known()
-        {
-            return;
+        if matches!(trigger, Trigger::Unattended(FILE_CHANGED)) {
+            if let Some(unconfirmed) = &self.unconfirmed {
+                let revision = unconfirmed.revision;
+                info!(
+                    revision,
+                    "the file has changed; it is read when that revision is confirmed or rolled back"
+                );
+                self.file_waits = true;
+                return;
+            }
+            let last_was_good = self.tallies.last_reload.as_ref().is_none_or(|last| last.1);
+            if last_was_good && self.is_known() {
+                return;
+            }
         }
         // Said by `reload` itself; nobody else is there to hear it.
         let _ = self.reload(trigger, false, None).await;
+    }
+
+    /// Reads the file that has changed while nothing could be loaded, now that it can. A watcher
+    /// tells of every change only once.
+    pub(super) async fn read_late(&mut self) {
+        if self.unconfirmed.is_none() && std::mem::take(&mut self.file_waits) {
+            self.reload_unattended(Trigger::Unattended(FILE_CHANGED))
+                .await;
+        }
     }
 
     /// Reads the file again and puts it in force, or says why not; then the old one stays.

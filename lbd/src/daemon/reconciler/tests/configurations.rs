@@ -145,6 +145,25 @@ async fn what_is_not_confirmed_rolls_itself_back() {
     );
 }
 
+#[tokio::test]
+async fn a_file_that_changes_while_another_is_tried_is_read_afterwards() {
+    let changed = || Trigger::Unattended(crate::daemon::watch_file::FILE_CHANGED);
+    let mut rig = Rig::new(&web(&[1])).await;
+    rig.change(apply(&web(&[1, 2]), MINUTE)).await;
+    fs::write(rig.path(), web(&[1, 2, 3])).unwrap();
+    rig.me.reload_unattended(changed()).await;
+    rig.me.read_late().await;
+    assert_eq!(rig.reals(), 2, "what is tried stays");
+    assert_eq!(rig.me.tallies.reloads_refused, 0, "nothing is refused");
+    rig.me.unconfirmed.as_mut().unwrap().deadline = clock::now();
+    rig.me.keep_deadline().await;
+    assert_eq!(rig.reals(), 1);
+    rig.me.read_late().await;
+    assert_eq!(rig.reals(), 3);
+    rig.me.read_late().await;
+    assert_eq!(rig.me.tallies.reloads_ok, 1, "once");
+}
+
 impl Rig {
     async fn refused_without_words(&mut self, request: Request) -> ApiError {
         self.try_ask(request).await.unwrap_err()
