@@ -38,6 +38,10 @@ pub(super) struct Judged {
     pub(super) health: Real,
     /// Of each check: whether the answer to its last failed probe was a no.
     said_no: Vec<bool>,
+    /// Of each check: its last answer in words; empty before the first.
+    said: Vec<String>,
+    /// The check by which the real is as it is.
+    decides: usize,
     /// What was told of a real that is down: whether it declined.
     told: Option<bool>,
     /// Of each check: the weight the real last gave itself.
@@ -114,6 +118,7 @@ impl Roster {
         let mut ids = Vec::new();
         let mut trackers = Vec::new();
         let mut said_no = Vec::new();
+        let mut said = Vec::new();
         let mut weights = Vec::new();
         let mut rows: Vec<(HealthState, Option<LastProbe>)> = Vec::new();
         for check in &target.checks {
@@ -124,6 +129,7 @@ impl Roster {
                     let mut tracker = old.health.trackers()[index].clone();
                     tracker.retune(check.rise, check.fall);
                     said_no.push(old.said_no[index]);
+                    said.push(old.said[index].clone());
                     weights.push(old.weights[index]);
                     let id = self.go_on(old, index, (target, check), now);
                     (id, tracker, shown[index].last.take())
@@ -132,6 +138,7 @@ impl Roster {
                     let state = known.unwrap_or(HealthState::Checking);
                     let tracker = Tracker::new(check.rise, check.fall, state);
                     said_no.push(false);
+                    said.push(String::new());
                     weights.push(None);
                     let id = self.join(target.real, question(target, check), pace(check), now);
                     (id, tracker, None)
@@ -158,6 +165,8 @@ impl Roster {
             ids,
             health,
             said_no,
+            said,
+            decides: 0,
             told,
             weights,
         };
@@ -333,6 +342,28 @@ impl Judged {
         }
         let declined = Some(self.declined());
         std::mem::replace(&mut self.told, declined) != declined
+    }
+
+    /// Notes in words what the check at `index` said. True if it is another check now than before that
+    /// keeps the real from new flows.
+    pub(super) fn note_words(&mut self, index: usize, said: String, turned: bool) -> bool {
+        self.said[index] = said;
+        let verdict = self.health.verdict();
+        let is_so = |at: &usize| self.health.trackers()[*at].state() == verdict;
+        let before = self.decides;
+        let kept = Some(before).filter(|at| !turned && is_so(at));
+        let found = kept.or_else(|| {
+            let mut all = std::iter::once(index).chain(0..self.said.len());
+            all.find(is_so)
+        });
+        self.decides = found.unwrap_or(index);
+        let keeps_away = matches!(verdict, HealthState::Down | HealthState::Draining);
+        keeps_away && self.decides != before
+    }
+
+    /// Why the real is as it is: what the check said that made it so.
+    pub(super) fn reason(&self) -> &str {
+        &self.said[self.decides]
     }
 
     /// Notes the weight a passed probe has found. True if the real's weight is another one now.

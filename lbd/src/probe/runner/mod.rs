@@ -188,7 +188,8 @@ where
         Ok(())
     }
 
-    /// Counts one answer for one real's check; news if it changed the real's verdict or its weight.
+    /// Counts one answer for one real's check; news if it changed the real's verdict, which check
+    /// decides it, or the real's weight.
     fn answered(
         &mut self,
         (real, index): (RealId, usize),
@@ -230,9 +231,13 @@ where
                 "cannot check {service}/{real}, nor perhaps others; it stays {state:?}: {reason}"
             );
         }
-        let reason = answer.reason();
+        if result(answer) == CheckResult::OwnTrouble {
+            return None;
+        }
+        let redecided = judged.note_words(index, answer.reason(), recorded.real.is_some());
+        let reason = judged.reason();
         if let Some(transition) = recorded.real {
-            let (service, real) = (&target.service, &target.name);
+            let (service, real) = (&judged.target.service, &judged.target.name);
             match transition.to {
                 HealthState::Up => info!("{service}/{real} is up: {reason}"),
                 HealthState::Draining => info!("{service}/{real} drains: {reason}"),
@@ -241,8 +246,8 @@ where
             }
         }
         let verdict = judged.health.verdict();
-        let changed = recorded.real.is_some() || otherwise_down || reweighed;
-        changed.then(|| judged.news(verdict, &reason))
+        let changed = recorded.real.is_some() || otherwise_down || reweighed || redecided;
+        changed.then(|| judged.news(verdict, reason))
     }
 
     async fn send(&self, news: HealthNews) -> Result<(), Unheard> {

@@ -6,7 +6,10 @@ use prometheus::Registry;
 use std::io;
 use std::num::NonZeroU32;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{
+    AtomicU16, AtomicUsize,
+    Ordering::{Relaxed, SeqCst},
+};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
@@ -430,6 +433,72 @@ async fn the_last_failing_check_may_go_without_a_probe() {
         (news.state, news.reason.as_str()),
         (HealthState::Up, "its checks were changed")
     );
+}
+
+/// Two checks: one fails, then the other as well, then the first passes again. And what passes says
+/// nothing of why the real is down, though it tells a weight.
+#[tokio::test]
+async fn the_reason_is_what_a_check_said_that_fails() {
+    static ANSWERS: [AtomicU16; 2] = [AtomicU16::new(0), AtomicU16::new(1)];
+    let asked = |question: Question| {
+        let at = usize::from(question.to.port() == 8080);
+        std::future::ready(match ANSWERS[at].load(Relaxed) {
+            0 => errno(libc::ECONNREFUSED),
+            1 => errno(libc::ETIMEDOUT),
+            weight => Answer {
+                outcome: Ok(Found {
+                    words: "http 200".to_owned(),
+                    weight: Some(weight),
+                    expires: None,
+                }),
+                took: Duration::from_micros(400),
+            },
+        })
+    };
+    ANSWERS[1].store(5, Relaxed);
+    let other = Check {
+        port: Some(8080),
+        ..check()
+    };
+    let both = Target {
+        checks: vec![check(), other],
+        ..target(1)
+    };
+    let mut rig = Rig::start(vec![both], 8, asked);
+    let refused = io::Error::from_raw_os_error(libc::ECONNREFUSED);
+    let refused = ProbeError::Io(refused).to_string();
+    let is_weighed = |news: &HealthNews| news.weight == Some(5);
+    let mut news = rig.news().await;
+    while !(news.state == HealthState::Down && is_weighed(&news)) {
+        news = rig.news().await;
+    }
+    assert_eq!(news.reason, refused);
+    ANSWERS[1].store(6, Relaxed);
+    let news = rig.news().await;
+    assert_eq!((news.weight, news.reason), (Some(6), refused));
+    ANSWERS[1].store(1, Relaxed);
+    let failures = rig.results("rs1", "fail");
+    until("both fail", || {
+        rig.board
+            .checks(RealId(1))
+            .iter()
+            .all(|c| c.state == HealthState::Down)
+    })
+    .await;
+    assert!(rig.results("rs1", "fail") > failures && rig.events.is_empty());
+    ANSWERS[0].store(7, Relaxed);
+    let mut news = rig.news().await;
+    while news.weight != Some(7) {
+        news = rig.news().await;
+    }
+    until("the first passes", || {
+        rig.board.checks(RealId(1))[0].state == HealthState::Up
+    })
+    .await;
+    let news = rig.news().await;
+    assert_eq!(news.state, HealthState::Down);
+    let timed_out = io::Error::from_raw_os_error(libc::ETIMEDOUT);
+    assert_eq!(news.reason, ProbeError::Io(timed_out).to_string());
 }
 
 #[tokio::test]
