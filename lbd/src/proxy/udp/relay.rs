@@ -106,6 +106,7 @@ impl Udp {
             }
             strangers[index] = Some(stranger);
         }
+        let mut refused: Vec<(Slot, SessionKey)> = Vec::new();
         // First those with a session: making new ones may end old ones.
         let mut left = all;
         while let Some(slot) = known.first().and_then(|index| slots[index]) {
@@ -113,7 +114,7 @@ impl Udp {
             known = known.without(run);
             let session = self.sessions.at(slot);
             match session.map_or(Standing::Over, |s| standing(s, scene.table)) {
-                Standing::Good => self.forward(slot, run, scene),
+                Standing::Good => refused.extend(self.forward(slot, run, scene)),
                 Standing::Drop => self.lose(run, DatagramDrop::DeadReal, scene),
                 Standing::Over => {
                     self.end(slot, Outcome::RealGone, scene);
@@ -132,13 +133,18 @@ impl Udp {
                 self.begin(&stranger, scene)
             };
             match begun {
-                Ok(slot) => self.forward(slot, run, scene),
+                Ok(slot) => refused.extend(self.forward(slot, run, scene)),
                 Err(why) => self.lose(run, why, scene),
+            }
+        }
+        for (slot, key) in refused {
+            if self.sessions.key(slot) == Some(&key) {
+                self.refused(slot, scene);
             }
         }
     }
 
-    /// A session's socket has something: answers, or news that nobody answers.
+    /// A session's socket has something: answers, or news that nobody answers any more.
     pub fn session(&mut self, number: u32, scene: &Scene<'_>) {
         let slot = Slot::from_number(number);
         let Some(session) = self.sessions.at(slot) else {
@@ -154,9 +160,17 @@ impl Udp {
         }
     }
 
-    fn forward(&mut self, slot: Slot, run: Picked, scene: &Scene<'_>) {
+    /// Sends them to the real. The session is returned if that refused an earlier one: it is to end
+    /// when the batch is done.
+    fn forward(
+        &mut self,
+        slot: Slot,
+        run: Picked,
+        scene: &Scene<'_>,
+    ) -> Option<(Slot, SessionKey)> {
         let Some(session) = self.sessions.at_mut(slot) else {
-            return self.lose(run, DatagramDrop::OwnTrouble, scene);
+            self.lose(run, DatagramDrop::OwnTrouble, scene);
+            return None;
         };
         let me = scene.mine();
         let way = me.datagrams.of(Way::ToReal);
@@ -193,9 +207,8 @@ impl Udp {
         }
         me.service(session.service).to_real.add(sent);
         self.sessions.heard(slot, Side::Client, scene.now);
-        if nobody {
-            self.refused(slot, scene);
-        }
+        let key = self.sessions.key(slot).filter(|_| nobody);
+        key.map(|key| (slot, *key))
     }
 
     fn answer(&mut self, slot: Slot, count: usize, scene: &Scene<'_>) {
@@ -232,8 +245,17 @@ impl Udp {
         self.sessions.heard(slot, Side::Real, scene.now);
     }
 
-    /// The real has no socket on its port: the client hears so, and asks anew if it likes.
+    /// The real has no socket on its port: the client hears so, and asks anew if it likes. What the
+    /// real had answered before comes first, though the kernel tells it last.
     fn refused(&mut self, slot: Slot, scene: &Scene<'_>) {
+        while let Some(session) = self.sessions.at(slot)
+            && let Ok(count) = self.inbox.receive(session.socket.as_fd())
+        {
+            self.answer(slot, count, scene);
+            if count < BATCH {
+                break;
+            }
+        }
         let key = self.sessions.key(slot).copied();
         let listener = key.and_then(|key| self.listeners.get(key.listener));
         let (Some(listener), Some(session)) = (listener, self.sessions.at(slot)) else {

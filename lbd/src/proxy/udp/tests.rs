@@ -332,6 +332,35 @@ fn t36_a_real_that_refuses_is_heard_by_the_client() {
     }
 }
 
+/// The kernel tells the refusal first, whatever was answered before it.
+#[test]
+fn what_a_real_answered_before_it_refused_arrives() {
+    let Some(net) = net() else {
+        return;
+    };
+    let (vip, from, reals) = V4;
+    let bed = bed(&net, 1, 1000, toml(vip, "", "", &reals[..1]));
+    let client = client(&net, at(from, 40_000), vip);
+    for round in 1..=50 {
+        let real = socket(&net.reals, at(reals[0], 53));
+        client.send(b"first").expect("sent");
+        let (_, seen) = receive(&real);
+        real.send_to(b"last words", seen).expect("sent");
+        drop(real);
+        // The refusal may be told to this socket's next call, whichever that is.
+        let _ = client.send(b"second");
+        let mut room = [0; 16];
+        let heard = until(|| {
+            client
+                .recv(&mut room)
+                .is_ok_and(|n| &room[..n] == b"last words")
+        });
+        assert!(heard, "round {round}");
+        is_refused(&client);
+    }
+    accounts_close(&bed);
+}
+
 #[test]
 fn refusals_are_so_many_a_second() {
     let Some(net) = net() else {
