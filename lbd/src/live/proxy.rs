@@ -25,6 +25,8 @@ pub enum Outcome {
     OwnAddress,
     /// No port is left towards the real from this client's address.
     NoPorts,
+    /// A header told of a client whose address no real can be shown: they are of another family.
+    OtherFamily,
     /// Every real that was tried refused.
     ConnectFailed,
     /// Every real that was tried kept silent.
@@ -55,13 +57,14 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome, in the order of its number.
-    pub const ALL: [Outcome; 19] = [
+    pub const ALL: [Outcome; 20] = [
         Outcome::Ok,
         Outcome::Maintenance,
         Outcome::NoReal,
         Outcome::Full,
         Outcome::OwnAddress,
         Outcome::NoPorts,
+        Outcome::OtherFamily,
         Outcome::ConnectFailed,
         Outcome::ConnectTimeout,
         Outcome::ClientReset,
@@ -86,6 +89,7 @@ impl Outcome {
             Outcome::Full => "full",
             Outcome::OwnAddress => "own_address",
             Outcome::NoPorts => "no_ports",
+            Outcome::OtherFamily => "other_family",
             Outcome::ConnectFailed => "connect_failed",
             Outcome::ConnectTimeout => "connect_timeout",
             Outcome::ClientReset => "client_reset",

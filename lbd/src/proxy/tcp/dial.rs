@@ -7,7 +7,7 @@ use crate::live::Outcome;
 use crate::proxy::poller::{Flags, Token};
 use crate::proxy::slab::Key;
 use crate::sys::transparent;
-use lbcore::config::{SendProxy, Source};
+use lbcore::config::{self, SendProxy, Source};
 use lbcore::director::{Caller, Connect, Unconnected, connect};
 use lbcore::net::{Protocol, ServiceKey};
 use lbcore::service::ServiceTable;
@@ -66,15 +66,14 @@ impl Tcp {
                 connection.tried.push(pick.real);
                 continue;
             }
+            let Ok(source) = source(&service.proxy, connection.key.client.ip(), pick.to) else {
+                return self.end(key, Outcome::OtherFamily, scene);
+            };
             let loads = &scene.shared.live.loads;
             if !loads.add_below(pick.real, pick.max_connections) {
                 continue; // Another worker was quicker; the director will see it is full.
             }
             connection.real = Some((pick.real, pick.epoch, pick.to));
-            let source = match service.proxy.source {
-                Source::Client => Some(connection.key.client.ip()),
-                Source::OwnAddress => None,
-            };
             match reach(connection, key, source, &pick, scene) {
                 Ok(()) => {
                     self.dialing.push(key);
@@ -99,7 +98,9 @@ impl Tcp {
         self.in_vain(key, why, scene)
     }
 
-    fn in_vain(&mut self, key: Key, why: Outcome, scene: &Scene<'_>) -> bool {
+    /// As [`Tcp::failed`], for whatever reason; only what the real itself is to blame for counts
+    /// against `retries`.
+    pub(super) fn in_vain(&mut self, key: Key, why: Outcome, scene: &Scene<'_>) -> bool {
         let Some(connection) = self.connections.get_mut(key) else {
             return false;
         };
@@ -205,6 +206,28 @@ impl Tcp {
         // What is given back between the pick and here would wake nobody.
         scene.shared.posts[scene.number].wait_for_room(true);
         self.look_for_room = true;
+    }
+}
+
+/// No address of the real's family is the client's.
+struct OtherFamily;
+
+/// Where the real at `to` is dialled from: the client's address, or ours (`None`), as the service says.
+/// A client that a header told of may be of the real's other family. A real that is sent a header
+/// reads its address there, and is dialled from ours.
+///
+/// # Errors
+/// When the real could not see the client at all.
+fn source(
+    proxy: &config::Proxy,
+    client: IpAddr,
+    to: SocketAddr,
+) -> Result<Option<IpAddr>, OtherFamily> {
+    match proxy.source {
+        Source::OwnAddress => Ok(None),
+        Source::Client if client.is_ipv4() == to.is_ipv4() => Ok(Some(client)),
+        Source::Client if proxy.send_proxy != SendProxy::Off => Ok(None),
+        Source::Client => Err(OtherFamily),
     }
 }
 

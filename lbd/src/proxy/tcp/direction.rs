@@ -188,7 +188,7 @@ impl Direction {
         let before = self.bytes;
         loop {
             let (turn, enough) = match &self.carry {
-                Carry::Pipe(_) => (self.splice(source, destination)?, SPLICE_TURN),
+                Carry::Pipe(_) => (self.splice(source, destination, tools)?, SPLICE_TURN),
                 _ => (self.copy(source, destination, tools, 0)?, COPY_TURN),
             };
             if turn != Turn::Unfinished {
@@ -301,21 +301,22 @@ impl Direction {
     /// EAGAIN from a splice into the pipe means that the source is empty or that the pipe has no slot
     /// left; only with an empty pipe it is surely the former. So the pipe is emptied first, and the
     /// source asked again.
+    ///
+    /// Before urgent data splice(2) stops for good: it says that nothing is there, or that the source
+    /// has ended where only its FIN is in. recv(2) goes on behind it, so it has the last word.
     fn splice(
         &mut self,
         source: BorrowedFd<'_>,
         destination: BorrowedFd<'_>,
+        tools: &mut Tools,
     ) -> Result<Turn, Broken> {
         let Carry::Pipe(pipe) = &mut self.carry else {
             return Ok(Turn::Unfinished);
         };
         let was_empty = pipe.held() == 0;
         let mut filled = Moved::NotNow;
-        if self.end != End::Reached && !pipe.is_full() {
+        if !pipe.is_full() {
             filled = pipe.fill(source).map_err(Broken::Source)?;
-        }
-        if filled == Moved::End {
-            self.end = End::Reached;
         }
         while pipe.held() > 0 && !self.blocked {
             match pipe.drain(destination).map_err(Broken::Destination)? {
@@ -323,11 +324,15 @@ impl Direction {
                 Moved::End | Moved::NotNow => self.blocked = true,
             }
         }
-        Ok(if pipe.held() > 0 {
-            Turn::Blocked
-        } else if self.end == End::Reached {
-            Turn::Ended
-        } else if was_empty && filled == Moved::NotNow {
+        if pipe.held() > 0 {
+            return Ok(Turn::Blocked);
+        }
+        let is_drained = was_empty && filled == Moved::NotNow;
+        if filled == Moved::End || is_drained && self.wary {
+            self.close(&mut tools.pipes);
+            return Ok(Turn::Unfinished);
+        }
+        Ok(if is_drained {
             Turn::Waiting
         } else {
             Turn::Unfinished

@@ -12,23 +12,31 @@ use std::time::Duration;
 const HALF_CLOSED: Duration = Duration::from_secs(120);
 
 impl Tcp {
-    /// Ends what has idled for too long or has lost its real, and counts bytes.
+    /// Ends what has idled for too long or has lost its real, and counts bytes. Who is still being
+    /// connected has lost nothing, and goes to another real.
     pub fn sweep(&mut self, scene: &Scene<'_>) {
         self.tools.now = scene.now;
-        let (mut over, mut blocked) = (Vec::new(), Vec::new());
+        let (mut over, mut blocked, mut unmet) = (Vec::new(), Vec::new(), Vec::new());
         let mut connections = std::mem::take(&mut self.connections);
         for (key, connection) in connections.iter_mut() {
             let moved = self.count_bytes(connection, scene);
             if !moved && connection.is_blocked() {
                 blocked.push(key);
             }
-            if let Some(outcome) = verdict(connection, scene) {
-                over.push((key, outcome));
+            match (verdict(connection, scene), &connection.phase) {
+                (Some(Outcome::RealGone), Phase::Connecting(..)) => unmet.push(key),
+                (Some(outcome), _) => over.push((key, outcome)),
+                (None, _) => {}
             }
         }
         self.connections = connections;
         for (key, outcome) in over {
             self.end(key, outcome, scene);
+        }
+        for key in unmet {
+            if self.in_vain(key, Outcome::RealGone, scene) {
+                self.dial(key, scene);
+            }
         }
         for key in blocked {
             if let Some(connection) = self.connections.get_mut(key) {

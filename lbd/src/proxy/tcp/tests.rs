@@ -139,6 +139,52 @@ fn bulk_is_spliced_and_a_short_exchange_is_not() {
     });
 }
 
+/// The urgent byte itself goes no further; what is behind it does, and its end is no end of ours.
+#[test]
+fn bulk_goes_on_behind_urgent_data() {
+    isolated(|| {
+        let listener = real(RS1);
+        let bed = Bed::new(&service("", &[RS1]));
+        let (mut client, mut end) = pair(&listener);
+        let (told, met) = std::sync::mpsc::channel();
+        let reader = thread::spawn(move || {
+            let mut buffer = vec![0; 1 << 16];
+            let mut marks = 0;
+            loop {
+                let n = end.read(&mut buffer).expect("received");
+                let new = buffer[..n].iter().filter(|byte| **byte == b'!').count();
+                marks += new;
+                (0..new).for_each(|_| told.send(()).expect("somebody waits"));
+                if n == 0 {
+                    return marks;
+                }
+            }
+        });
+        let chunk = vec![7; 1 << 20];
+        let until_spliced = |mut client: &TcpStream| {
+            let spliced = (0..256).any(|_| {
+                client.write_all(&chunk).expect("sent");
+                bed.budget.pipe_pages().taken() > 0
+            });
+            assert!(spliced, "256 MiB were copied");
+        };
+        let urgent = |client: &TcpStream| {
+            let socket = socket2::SockRef::from(client);
+            socket.send_out_of_band(b"u").expect("sent");
+        };
+        until_spliced(&client);
+        urgent(&client);
+        client.write_all(b"!").expect("sent");
+        met.recv_timeout(SOON).expect("what is behind it arrives");
+        until_spliced(&client);
+        urgent(&client);
+        client.write_all(b"!").expect("sent");
+        drop(client);
+        assert_eq!(reader.join().expect("to the end"), 2);
+        bed.wait_empty();
+    });
+}
+
 #[test]
 fn bulk_is_equal_where_no_pipe_is_to_be_had() {
     isolated(|| {
@@ -459,6 +505,36 @@ fn what_a_trusted_balancer_told_is_passed_on() {
     });
 }
 
+/// A real that cannot be dialled from the client's address must read it in a header, or not at all.
+#[test]
+fn a_client_of_the_other_family_is_told_by_header_or_let_go() {
+    isolated(|| {
+        let listener = real(RS1);
+        let service = |send| {
+            let extra = format!(
+                "[service.proxy]\nsend_proxy = \"{send}\"\naccept_proxy = true\n\
+                 trusted_sources = [\"198.51.100.0/28\"]"
+            );
+            service(&extra, &[RS1])
+        };
+        let line = b"PROXY TCP6 2001:db8:9::7 2001:db8:9::10 4711 443\r\n";
+        let mut bed = Bed::new(&service("v1"));
+        let mut client = call();
+        client.write_all(line).expect("sent");
+        let mut end = accepted(&listener);
+        assert_eq!(said(&mut end, line.len()), line);
+        drop((client, end));
+        bed.wait_ended(Outcome::Ok, 1);
+
+        bed.reload(&service("off"));
+        let mut client = call();
+        client.write_all(line).expect("sent");
+        assert!(is_reset(&mut client));
+        bed.wait_ended(Outcome::OtherFamily, 1);
+        bed.wait_empty();
+    });
+}
+
 #[test]
 fn a_trusted_balancer_says_who_the_client_is() {
     isolated(|| {
@@ -614,6 +690,34 @@ fn connections_of_a_dead_real_are_reset_and_others_stay() {
         bed.wait_ended(Outcome::RealGone, 1);
         clients[1].write_all(b"still here").expect("sent");
         assert_eq!(said(&mut ends[1], 10), b"still here");
+    });
+}
+
+#[test]
+fn who_is_being_connected_to_a_real_that_dies_goes_to_another() {
+    isolated(|| {
+        let silent = "10.9.0.9:8080";
+        let toml = |reals: &[&str]| {
+            let extra =
+                "dead_grace = \"0s\"\n[service.proxy]\nretries = 0\nconnect_timeout = \"60s\"";
+            service(extra, reals)
+        };
+        let listener = real(RS1);
+        let mut bed = Bed::new(&toml(&[silent, RS1]));
+        let mut clients = [call(), call()];
+        let mut ends = vec![accepted(&listener)];
+        assert!(until(|| bed.list().iter().any(|c| c.state == "connecting")));
+        bed.down(silent);
+        ends.push(accepted(&listener));
+        for client in &mut clients {
+            client.write_all(b"hello").expect("sent");
+        }
+        for end in &mut ends {
+            assert_eq!(said(end, 5), b"hello");
+        }
+        drop((clients, ends));
+        bed.wait_ended(Outcome::Ok, 2);
+        bed.wait_empty();
     });
 }
 
