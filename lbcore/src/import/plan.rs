@@ -256,6 +256,15 @@ impl<'a> Plan<'a> {
             self.tell(&service.origin.clone(), what);
             service.sorry = None;
         }
+        let is_real = |sorry: IpAddr| {
+            let mut at = kept.iter().filter(|real| real.address == sorry);
+            at.any(|real| !service.tproxy || real.port.is_none())
+        };
+        if let Some(sorry) = service.sorry.filter(|sorry| is_real(*sorry)) {
+            let what = format!("the sorry server left out: {sorry} is a real server of it, too");
+            self.tell(&service.origin.clone(), what);
+            service.sorry = None;
+        }
         let mut names = BTreeSet::new();
         let mut last: BTreeMap<String, u32> = BTreeMap::new();
         for real in &mut kept {

@@ -153,7 +153,7 @@ impl Asked {
     pub(super) fn check(&self, params: &Params, timeout: Option<Duration>) -> Check {
         let tls = params.check_tls || params.tls;
         let mut keys = Vec::new();
-        match &self.http {
+        match self.http.as_ref().filter(|_| !begins_with_header(params)) {
             None => keys.push(Key::new("type", "tcp")),
             Some(http) => {
                 keys.push(Key::new("type", if tls { "https" } else { "http" }));
@@ -196,13 +196,34 @@ impl Asked {
             Key::new("down_interval", interval(params.downinter)),
             Key::new(
                 "timeout",
-                bounded(timeout.unwrap_or(inter), MIN_TIMEOUT, HOUR),
+                bounded(
+                    timeout.filter(|t| !t.is_zero()).unwrap_or(inter),
+                    MIN_TIMEOUT,
+                    HOUR,
+                ),
             ),
             Key::new("rise", u64::from(params.rise)),
             Key::new("fall", u64::from(params.fall)),
         ]);
         Check { keys, source: None }
     }
+
+    /// What of HAProxy's check of a server lbd's does not do.
+    pub(super) fn unheeded(&self, params: &Params) -> Option<&'static str> {
+        match (&self.http, begins_with_header(params)) {
+            (Some(_), true) => Some(
+                "its check is tcp here: HAProxy sends the PROXY header before the request, which \
+                 lbd's checks do not; ask a port that wants none (port)",
+            ),
+            (None, _) if params.check_tls => Some("check-ssl: lbd connects, without a handshake"),
+            _ => None,
+        }
+    }
+}
+
+/// HAProxy's checks of the port of the traffic begin as the traffic does.
+fn begins_with_header(params: &Params) -> bool {
+    params.send_proxy > 0 && params.check_port.is_none()
 }
 
 impl Http {

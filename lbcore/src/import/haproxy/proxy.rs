@@ -244,12 +244,26 @@ fn slow_start(plan: &mut Plan<'_>, back: &Settings) -> Option<Key> {
     Some(Key::new("slow_start", time))
 }
 
-/// How long both sides may be silent: the tunnel's, else the shorter of both sides'.
+/// How long both sides may be silent: the tunnel's, else the shorter of both sides'. Longest where
+/// HAProxy waits for ever.
 fn idle(front: &Settings, back: &Settings) -> Option<Duration> {
     let (front, back) = (&front.timeouts, &back.timeouts);
-    let sides = [front.client, back.server].into_iter().flatten().min();
-    let idle = back.tunnel.or(front.tunnel).or(sides)?;
-    Some(bounded(idle, Duration::from_secs(1), 7 * DAY))
+    let longest = 7 * DAY;
+    let sides = [front.client, back.server].into_iter().flatten();
+    let sides = sides.map(|side| or_for_ever(side, longest)).min();
+    let tunnel = back.tunnel.or(front.tunnel);
+    let idle = tunnel
+        .map(|tunnel| or_for_ever(tunnel, longest))
+        .or(sides)?;
+    Some(bounded(idle, Duration::from_secs(1), longest))
+}
+
+/// A timeout of HAProxy's: 0 is none.
+pub(super) fn or_for_ever(timeout: Duration, longest: Duration) -> Duration {
+    match timeout.is_zero() {
+        true => longest,
+        false => timeout,
+    }
 }
 
 fn proxy_keys(
@@ -273,7 +287,12 @@ fn proxy_keys(
         keys.push(Key::new("send_proxy", format!("v{version}")));
     }
     let connect = back.timeouts.connect.map(|time| {
-        let time = bounded(time, Duration::from_millis(10), Duration::from_secs(60));
+        let longest = Duration::from_secs(60);
+        let time = bounded(
+            or_for_ever(time, longest),
+            Duration::from_millis(10),
+            longest,
+        );
         Key::new("connect_timeout", time)
     });
     keys.extend(connect);
@@ -298,6 +317,11 @@ fn checks(plan: &mut Plan<'_>, section: &Section, back: &Settings) -> Vec<Check>
             .then(|| back.asked.check(params, back.timeouts.check))
     };
     let checks: Vec<_> = back.servers.iter().map(check).collect();
+    for server in back.servers.iter().filter(|server| server.params.check) {
+        if let Some(what) = back.asked.unheeded(&server.params) {
+            plan.tell(&server.origin, what);
+        }
+    }
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for check in checks.iter().flatten() {
         *counts.entry(format!("{check:?}")).or_default() += 1;

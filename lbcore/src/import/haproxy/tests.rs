@@ -36,6 +36,17 @@ fn listen(own: &str, server: &str) -> String {
 #[case("timeout connect 700", "", "connect_timeout = \"700ms\"")]
 #[case("timeout client 1m\ntimeout server 30s", "", "idle_timeout = \"30s\"")]
 #[case("timeout client 1m\ntimeout tunnel 2h", "", "idle_timeout = \"2h\"")]
+#[case("timeout client 0\ntimeout server 0", "", "idle_timeout = \"7days\"")]
+#[case("timeout client 0\ntimeout server 30s", "", "idle_timeout = \"30s\"")]
+#[case("timeout client 1m\ntimeout tunnel 0", "", "idle_timeout = \"7days\"")]
+#[case("timeout connect 0", "", "connect_timeout = \"1m\"")]
+#[case("timeout check 0", "check inter 4s", "timeout = \"4s\"")]
+#[case("option httpchk GET /up", "check send-proxy", "type = \"tcp\"")]
+#[case(
+    "option httpchk GET /up",
+    "check send-proxy port 8080",
+    "type = \"http\""
+)]
 #[case("maxconn 77", "", "max_connections = 77")]
 #[case("disabled", "", "admin = \"disabled\"")]
 #[case("source 0.0.0.0 usesrc clientip", "", "= \"client\"")]
@@ -87,6 +98,16 @@ fn a_server_says_its_port(#[case] text: &str, #[case] port: Option<u16>) {
 #[case("option tcpka", "", "line 4: option tcpka: ")]
 #[case("timeout queue 5s", "", "line 4: timeout queue 5s: ")]
 #[case("some-future-word 7", "", "line 4: some-future-word 7: no equivalent")]
+#[case(
+    "",
+    "check check-ssl verify none",
+    "line 5: server one 10.0.0.1:8080 check check-ssl verify none: check-ssl: lbd"
+)]
+#[case(
+    "option httpchk GET /up",
+    "check send-proxy",
+    "line 5: server one 10.0.0.1:8080 check send-proxy: its check is tcp here"
+)]
 #[case(
     "tcp-check expect string PONG",
     "",

@@ -99,7 +99,10 @@ impl Timing {
             Key::new("interval", interval).note("delay_loop"),
             Key::new("fast_interval", bounded(again, MIN_INTERVAL, HOUR))
                 .note("delay_before_retry"),
-            Key::new("timeout", bounded(timeout, MIN_TIMEOUT, HOUR)).note("connect_timeout"),
+            Key::new("timeout", bounded(timeout, MIN_TIMEOUT, HOUR)).note(match kind {
+                "MISC_CHECK" => "misc_timeout, or delay_loop",
+                _ => "connect_timeout",
+            }),
             Key::new("rise", 1),
             Key::new("fall", u64::from(failures)).note("retry and the first"),
         ]
@@ -161,7 +164,11 @@ pub(super) fn checks(
         "HTTP_GET" | "SSL_GET" => Some(urls(plan, node, &mut own, &read.timing)),
         "DNS_CHECK" => Some(vec![dns(plan, &mut own)]),
         "UDP_CHECK" => Some(vec![udp(plan, node, &mut own)]),
-        "MISC_CHECK" => misc(plan, node, &mut own, &mut read.timing).map(|keys| vec![keys]),
+        "MISC_CHECK" => {
+            // A program has until the next one is due, by the virtual server's own pace.
+            read.timing.connect_timeout = Some(outer.delay_loop.unwrap_or(DELAY_LOOP));
+            misc(plan, node, &mut own, &mut read.timing).map(|keys| vec![keys])
+        }
         _ => {
             let what = "left out: lbd has no check of this kind";
             plan.tell(&node.origin(), what);

@@ -58,7 +58,8 @@ fn a_weight_is_within_bounds(#[case] weight: &str, #[case] line: &str) {
 #[case("DNS_CHECK {\n}", &["\"dns\"", "query = \".\"", "record = \"SOA\"", "fast_interval = \"1m\"", "fall = 4"])]
 #[case("PING_CHECK {\nretry 4\n}", &["\"icmp\"", "fall = 5"])]
 #[case("UDP_CHECK {\npayload 70696e67\nrequire_reply 706f6e67\n}", &["send = \"ping\"", "expect = \"pong\""])]
-#[case("MISC_CHECK {\nmisc_path \"/bin/check 'a b' c\"\n}", &["command = [\"/bin/check\", \"a b\", \"c\"]", "fall = 1", "allow_exec = true"])]
+#[case("MISC_CHECK {\nmisc_path \"/bin/check 'a b' c\"\n}", &["command = [\"/bin/check\", \"a b\", \"c\"]", "fall = 1", "timeout = \"1m\"", "allow_exec = true"])]
+#[case("MISC_CHECK {\nmisc_path \"/bin/check\"\nconnect_timeout 2\nmisc_timeout 9\n}", &["timeout = \"9s\""])]
 #[case("TCP_CHECK {\nconnect_port 81\nconnect_timeout 0.5\ndelay_loop 1.5\nbindto 192.0.2.5\n}", &["port = 81", "timeout = \"500ms\"", "interval = \"1s 500ms\"", "source = \"192.0.2.5\""])]
 fn a_check_says(#[case] check: &str, #[case] lines: &[&str]) {
     let toml = imported(&server("", check)).toml;

@@ -51,8 +51,10 @@ pub(super) fn serving(
             findings.add(about, why);
             continue;
         }
+        // A name that is an address may be another than the one it is reached at.
+        let fits = is_real_name(name) && name.parse::<IpAddr>().is_err();
         let mut machine = Machine {
-            name: (is_real_name(name) && names.insert(name.clone())).then(|| name.clone()),
+            name: (fits && names.insert(name.clone())).then(|| name.clone()),
             addresses: Vec::new(),
             ready: is_ready(&node),
         };
