@@ -6,6 +6,7 @@ mod client;
 mod cmd;
 mod complete;
 mod failure;
+mod files;
 mod manual;
 mod offline;
 mod output;

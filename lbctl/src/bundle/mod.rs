@@ -6,11 +6,13 @@ mod scrub;
 
 use crate::client::Client;
 use crate::failure::Failure;
+use crate::files;
 use archive::Archive;
 use lbcore::api::{DoctorView, FlowFilter, FlowsView, Request, StatusView};
+use lbcore::config;
 use scrub::Scrub;
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
 /// Each part ends here; what is cut off is said.
@@ -196,23 +198,40 @@ struct Filling<'a> {
 }
 
 impl Filling<'_> {
-    /// The configuration as written, without its secrets, which are then taken out of everything
-    /// else, too. Returns where lbd says its metrics are.
+    /// The configuration as written, with the files it includes and without their secrets, which are
+    /// then taken out of everything else, too. Returns where lbd says its metrics are.
     fn config(&mut self, file: &Path) -> Result<Option<std::net::SocketAddr>, Failure> {
-        let name = format!("config/{}", file.file_name().unwrap_or_default().display());
-        let text = match collect::file(file) {
+        let main = match collect::file(file) {
             Ok(text) => text,
             Err(why) => {
-                self.miss(&name, why);
+                self.miss(&part_of(file, file), why);
                 return Ok(None);
             }
         };
-        let config = lbcore::config::parse(&text).ok();
+        let included = files::included(file, main.as_bytes()).unwrap_or_else(|failure| {
+            self.miss("config/*", failure.to_string());
+            Vec::new()
+        });
+        let checked = config::offline_check_all((file.into(), main.as_bytes()), &included, false);
+        let config = checked.outcome.ok().map(|checked| checked.config);
         if let Some(config) = &config {
             self.scrub.know_config(config);
         }
-        let shown = self.scrub.config(&text);
-        self.add(&name, Ok(shown))?;
+        let included = included.iter().map(|(path, bytes)| {
+            let text = String::from_utf8_lossy(bytes);
+            (path.as_path(), text)
+        });
+        let texts: Vec<_> = std::iter::once((file, main.as_str().into()))
+            .chain(included)
+            .collect();
+        // The secrets of all before the first part: one may stand in a comment of another file.
+        let shown = texts.iter().map(|(path, text)| {
+            let name = part_of(file, path);
+            (name, self.scrub.config(text))
+        });
+        for (name, text) in shown.collect::<Vec<_>>() {
+            self.add(&name, Ok(text))?;
+        }
         Ok(config.and_then(|config| config.lbd.metrics))
     }
 
@@ -270,6 +289,22 @@ impl Filling<'_> {
         self.archive.add("contents.json", &text)?;
         Ok(bundle)
     }
+}
+
+/// What a configuration file is called in the archive: by its place below the main file's directory,
+/// or below the root.
+fn part_of(main: &Path, file: &Path) -> String {
+    let below = main.parent().and_then(|dir| file.strip_prefix(dir).ok());
+    let normal = |part: Component<'_>| match part {
+        Component::Normal(name) => Some(name.to_string_lossy().into_owned()),
+        _ => None,
+    };
+    let names: Vec<_> = below
+        .unwrap_or(file)
+        .components()
+        .filter_map(normal)
+        .collect();
+    format!("config/{}", names.join("/"))
 }
 
 #[cfg(test)]

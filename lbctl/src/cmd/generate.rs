@@ -1,15 +1,14 @@
 //! `lbctl gen`: scripts on stdout. With `--config` no daemon is needed.
 
-use super::config::{BAD_CONFIG, read};
+use super::config::BAD_CONFIG;
 use crate::args::{Format, GenCommand, Global, RealserverArgs};
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::output;
-use lbcore::api::{ApiError, ErrorCode, Request, ServiceRef, ServiceView, printable};
-use lbcore::config::{self, MAX_BYTES, Mode, SendProxy, Source};
+use crate::{files, output};
+use lbcore::api::{ApiError, ErrorCode, Request, ServiceRef, ServiceView};
+use lbcore::config::{Mode, SendProxy, Source};
 use lbcore::realserver::{NoScript, Served, Verb, script};
 use serde::Serialize;
-use std::io::{self, IsTerminal, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
@@ -64,17 +63,10 @@ fn no_script(reason: NoScript) -> Failure {
 
 /// The service in a file; `None`: the file is bad, and that was said.
 fn of_file(file: &Path, wanted: &ServiceRef) -> Result<Option<Served>, Failure> {
-    let bytes = read(file, MAX_BYTES)?;
-    let name = file.display().to_string();
-    let name = printable(if name == "-" { "stdin" } else { &name });
-    let color = io::stderr().is_terminal() && output::colors_wanted();
-    let report = config::offline_check(&name, &bytes, color);
-    let Ok(checked) = report.outcome else {
-        // If nobody can read it, the exit code still tells.
-        let _ = io::stderr().write_all(report.text.as_bytes());
+    let Some(config) = files::good(file)? else {
         return Ok(None);
     };
-    let services = &checked.config.services;
+    let services = &config.services;
     let found = services
         .iter()
         .find(|s| wanted.matches(&s.name, &s.vips, &s.ports, s.protocol));

@@ -1,9 +1,9 @@
 //! `lbctl key`: of a file, it needs no daemon.
 
-use super::config::read;
 use crate::args::KeyCommand;
 use crate::client::Client;
 use crate::failure::Failure;
+use crate::files::read;
 use crate::output::Context;
 use crate::render::Page;
 use lbcore::api::{KeyView, Request};

@@ -1,20 +1,20 @@
 //! `lbctl replay`: needs no daemon. A capture through the same director as lbd's.
 
-use super::config::{BAD_CONFIG, read};
+use super::config::BAD_CONFIG;
 use crate::args::{Global, ReplayArgs};
 use crate::failure::Failure;
-use crate::output::{self, Context, say};
+use crate::files;
+use crate::output::{Context, say};
 use crate::render;
 use lbcore::api::{ApiError, ErrorCode, Timestamp, TraceFilter, TraceLine, TraceView};
 use lbcore::capture::{CaptureError, Reader};
-use lbcore::config::{self, Config, MAX_BYTES};
 use lbcore::director::DropReason;
 use lbcore::flow::FlowTable;
 use lbcore::net::HashKey;
 use lbcore::service::ServiceTable;
 use lbcore::trace::{Replay, Unsupposed, Wanted, reals_called, service_called, suppose};
 use std::fs::File;
-use std::io::{self, BufReader, IsTerminal, Read, Write};
+use std::io::{self, BufReader, Read};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicU64;
@@ -27,7 +27,7 @@ const FIXED_KEY: [u8; 16] = *b"lbctl replay key";
 const MAX_FLOWS: usize = 1 << 20;
 
 pub fn run(args: ReplayArgs, global: Global) -> Result<ExitCode, Failure> {
-    let Some(config) = good(&args.config)? else {
+    let Some(config) = files::good(&args.config)? else {
         return Ok(ExitCode::from(BAD_CONFIG));
     };
     let key = match &args.key {
@@ -156,25 +156,9 @@ fn moment(at: Duration) -> Timestamp {
     Timestamp(SystemTime::UNIX_EPOCH + at)
 }
 
-/// The configuration, if it is good; else what is wrong is said.
-fn good(file: &Path) -> Result<Option<Config>, Failure> {
-    let bytes = read(file, MAX_BYTES)?;
-    let name = file.display().to_string();
-    let color = io::stderr().is_terminal() && output::colors_wanted();
-    let report = config::offline_check(&lbcore::api::printable(&name), &bytes, color);
-    match report.outcome {
-        Ok(checked) => Ok(Some(checked.config)),
-        Err(_) => {
-            // If nobody can read it, the exit code still tells.
-            let _ = io::stderr().write_all(report.text.as_bytes());
-            Ok(None)
-        }
-    }
-}
-
 /// The 16 bytes of a hash key.
 fn key(file: &Path) -> Result<[u8; 16], Failure> {
-    let bytes = read(file, 16)?;
+    let bytes = files::read(file, 16)?;
     <[u8; 16]>::try_from(bytes).map_err(|_| {
         Failure::Replay(format!(
             "{} is no hash key: that has 16 bytes (hash.key in lbd's state_dir)",

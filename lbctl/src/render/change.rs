@@ -8,17 +8,19 @@ use lbcore::api::{
 
 /// Draws what a change has done, or would do.
 pub fn changed(view: &ChangeView, page: &mut Page) {
-    if view.changes.is_empty() {
-        page.line("it was so already");
-        return;
-    }
+    let untouched = view.saved.state == SavedState::Unchanged && view.diff.is_empty();
     let lines = view.changes.iter().map(String::as_str);
-    match view.dry_run {
-        true => {
+    match (view.changes.is_empty(), view.dry_run) {
+        (true, _) if untouched => {
+            page.line("it was so already");
+            return;
+        }
+        (true, _) => page.line("it runs so already"),
+        (false, true) => {
             page.line("it would change:");
             lines.for_each(|change| page.line(&format!("  {change}")));
         }
-        false => lines.for_each(|change| page.line(change)),
+        (false, false) => lines.for_each(|change| page.line(change)),
     }
     for line in view.plan.services.iter().flat_map(traffic) {
         page.line(&line);
@@ -81,7 +83,8 @@ pub fn traffic(plan: &ServicePlan) -> Vec<String> {
     lines
 }
 
-fn saved(saved: &SavedView, dry_run: bool) -> Option<String> {
+/// Whether it is in the file; `None` where there is nothing to say of that.
+pub fn saved(saved: &SavedView, dry_run: bool) -> Option<String> {
     let files = saved.files.join(", ");
     Some(match (saved.state, dry_run) {
         (SavedState::Unchanged | SavedState::Unconfirmed, _) => return None,

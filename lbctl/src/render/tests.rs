@@ -473,6 +473,21 @@ fn changes_are_told() {
         change::changed,
     );
     text.push_str(&drawn(&change(&[]), look(), change::changed));
+    let so_already = ChangeView {
+        saved: SavedView::default(),
+        ..change(&[])
+    };
+    text.push_str(&drawn(&so_already, look(), change::changed));
+    let full = ChangeView {
+        saved: SavedView {
+            state: SavedState::No,
+            files: vec![],
+            reason: Some("no space left on device".to_owned()),
+        },
+        plan: Plan::default(),
+        ..change(&[])
+    };
+    text.push_str(&drawn(&full, look(), change::changed));
     let dry = ChangeView {
         dry_run: true,
         diff: "--- lbd.toml\n+++ lbd.toml\n-weight = 1\n+weight = 5\n".into(),

@@ -104,10 +104,7 @@ async fn show(
             News::Redraw => {}
             News::Picture(Ok(status)) => model.heard(*status, began.elapsed(), now),
             News::Picture(Err(failure)) => model.lost(failure.to_string(), now),
-            News::Done(action, result) => {
-                let result = result.map(|change| change.changes);
-                model.done(&action, result.map_err(|failure| failure.to_string()), now);
-            }
+            News::Done(action, result) => model.done(&action, result.map(|change| *change), now),
             News::Key(key) => match model.press(key, now) {
                 Then::Draw => {}
                 Then::Quit => return Ok(()),

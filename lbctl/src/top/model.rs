@@ -4,8 +4,10 @@
 use super::plan::{Action, Wish, consequences};
 use super::rows::{Key, Order, Row, rows};
 use super::trend::Trend;
+use crate::failure::Failure;
+use crate::render::change;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use lbcore::api::{Counts, Rates, StatusView};
+use lbcore::api::{ChangeView, Counts, Rates, SavedState, StatusView};
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, SystemTime};
 
@@ -145,16 +147,26 @@ impl Model {
     }
 
     /// What became of an action.
-    pub fn done(&mut self, action: &Action, result: Result<Vec<String>, String>, now: SystemTime) {
+    pub fn done(&mut self, action: &Action, result: Result<ChangeView, Failure>, now: SystemTime) {
         let (ok, words) = match result {
-            Ok(changes) if changes.is_empty() => (true, format!("{action}: it was so already")),
-            Ok(changes) => (true, format!("{action}: {}", changes.join(", "))),
-            Err(why) => (
-                false,
-                format!("{action}: FAILED, nothing was changed: {why}"),
-            ),
+            Ok(view) => {
+                let mut words = match view.changes.as_slice() {
+                    [] => "it was so already".to_owned(),
+                    changes => changes.join(", "),
+                };
+                let not_saved = view.saved.state == SavedState::No;
+                if not_saved && let Some(saved) = change::saved(&view.saved, false) {
+                    words = format!("{words}; {saved}");
+                }
+                (!not_saved, words)
+            }
+            Err(why @ (Failure::Refused(_) | Failure::Unreachable { .. })) => {
+                (false, format!("FAILED, nothing was changed: {why}"))
+            }
+            // It may have been done before the answer was lost.
+            Err(why) => (false, format!("look whether it was done: {why}")),
         };
-        self.note(ok, words, now);
+        self.note(ok, format!("{action}: {words}"), now);
     }
 
     /// The lines to show.

@@ -4,8 +4,9 @@
 use super::model::{Mode, Model, Then};
 use super::plan::{Action, Wish, consequences};
 use super::view::{self, Look};
+use crate::failure::Failure;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use lbcore::api::{RealState, StatusView};
+use lbcore::api::{ApiError, ChangeView, ErrorCode, RealState, SavedState, StatusView};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::style::Color;
@@ -143,9 +144,14 @@ fn what_it_will_do_is_said_first_and_only_y_does_it() {
         wish: Wish::Drain,
     };
     assert_eq!(press(&mut model, "y"), Then::Do(action.clone()));
-    model.done(&action, Ok(vec!["admin: enabled -> drain".into()]), now());
-    model.done(&action, Ok(Vec::new()), now());
-    model.done(&action, Err("user id 1000 may not".into()), now());
+    let changed = |changes: &[&str]| ChangeView {
+        changes: changes.iter().map(|change| (*change).to_owned()).collect(),
+        ..ChangeView::default()
+    };
+    model.done(&action, Ok(changed(&["admin: enabled -> drain"])), now());
+    model.done(&action, Ok(changed(&[])), now());
+    let may_not = ApiError::new(ErrorCode::NotPermitted, "user id 1000 may not");
+    model.done(&action, Err(may_not.into()), now());
     let text = text(&model, 100, 24);
     assert!(
         text.contains("07:31:05 drain web/rs1: admin: enabled -> drain"),
@@ -155,6 +161,29 @@ fn what_it_will_do_is_said_first_and_only_y_does_it() {
     assert!(
         text.contains("drain web/rs1: FAILED, nothing was changed: user id 1000 may not"),
         "{text}"
+    );
+    let lost = Failure::BadAnswer {
+        socket: "lbd.sock".into(),
+        reason: "it ended".into(),
+    };
+    model.done(&action, Err(lost), now());
+    let last = model.log.back().unwrap();
+    assert!(
+        !last.ok
+            && last
+                .words
+                .contains("look whether it was done: no usable answer")
+    );
+    let mut full = changed(&[]);
+    full.saved.state = SavedState::No;
+    full.saved.reason = Some("no space left".into());
+    model.done(&action, Ok(full), now());
+    let last = model.log.back().unwrap();
+    assert!(
+        !last.ok
+            && last
+                .words
+                .ends_with("NOT SAVED, only running: no space left")
     );
     press(&mut model, "x");
     assert_eq!(press(&mut model, "n"), Then::Draw);

@@ -2,12 +2,10 @@
 
 use crate::args::{Format, Global};
 use crate::failure::Failure;
-use crate::output;
-use lbcore::api::printable;
-use lbcore::config::{self, ConfigError, Gather, MAX_BYTES};
+use crate::{files, output};
+use lbcore::config::ConfigError;
 use serde::Serialize;
-use std::fs::File;
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -26,19 +24,7 @@ struct CheckReport {
 }
 
 pub fn run(file: &Path, global: &Global) -> Result<ExitCode, Failure> {
-    let bytes = read(file, MAX_BYTES)?;
-    let name = file.display().to_string();
-    let name = printable(if name == "-" { "stdin" } else { &name });
-    let color = io::stderr().is_terminal() && output::colors_wanted();
-    let included = config::gather(file, &bytes, &Disk).map_err(|error| Failure::Unreadable {
-        file: error.path,
-        source: error.source,
-    })?;
-    let report = config::offline_check_all(
-        (Path::new(&*name).into(), bytes.as_slice()),
-        &included,
-        color,
-    );
+    let report = files::checked(file)?;
     let files = report.sources.files().map(|file| file.name()).collect();
     let good = report.outcome.is_ok();
     match global.output {
@@ -48,7 +34,7 @@ pub fn run(file: &Path, global: &Global) -> Result<ExitCode, Failure> {
                 Err(faults) => (faults, Vec::new()),
             };
             let view = CheckReport {
-                file: name.into(),
+                file: report.sources.main.name(),
                 files,
                 good,
                 faults,
@@ -65,47 +51,5 @@ pub fn run(file: &Path, global: &Global) -> Result<ExitCode, Failure> {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(BAD_CONFIG)
-    })
-}
-
-/// The files of this host.
-struct Disk;
-
-impl Gather for Disk {
-    fn names(&self, directory: &Path) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in std::fs::read_dir(directory)? {
-            names.extend(entry?.file_name().into_string());
-        }
-        Ok(names)
-    }
-
-    fn bytes(&self, file: &Path, at_most: usize) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        File::open(file)?
-            .take(at_most as u64)
-            .read_to_end(&mut bytes)?;
-        Ok(bytes)
-    }
-}
-
-/// The file's bytes, or stdin's for `-`: at most one more than are accepted, so that too large a
-/// file is refused and not read whole.
-///
-/// # Errors
-/// When it cannot be read.
-pub fn read(file: &Path, accepted: usize) -> Result<Vec<u8>, Failure> {
-    let read = || {
-        let source: Box<dyn Read> = match file.as_os_str() == "-" {
-            true => Box::new(io::stdin()),
-            false => Box::new(File::open(file)?),
-        };
-        let mut bytes = Vec::new();
-        source.take(accepted as u64 + 1).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    read().map_err(|source| Failure::Unreadable {
-        file: file.into(),
-        source,
     })
 }

@@ -2,10 +2,11 @@
 
 mod check;
 
-pub use check::{BAD_CONFIG, read};
+pub use check::BAD_CONFIG;
 
 use crate::args::{ConfigCommand, Global};
 use crate::failure::Failure;
+use crate::files::read;
 use crate::output::{self, Context, say};
 use crate::render;
 use lbcore::api::{

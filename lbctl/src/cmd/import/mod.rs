@@ -3,9 +3,10 @@
 
 mod names;
 
-use super::config::{BAD_CONFIG, read};
+use super::config::BAD_CONFIG;
 use crate::args::{Format, Global, HaproxyArgs, ImportCommand, KubernetesArgs, TextArgs};
 use crate::failure::Failure;
+use crate::files::read;
 use crate::output;
 use lbcore::config::{self, ConfigError};
 use lbcore::import::haproxy::{self, Given};
