@@ -13,6 +13,8 @@ use std::path::Path;
 use std::process::Command;
 
 const HEADER: &str = "Bearer s3cr3t-of-the-shop";
+/// The header before it was changed.
+const OLD_HEADER: &str = "Bearer 0ld-one-of-the-shop";
 const ARGUMENT: &str = "--password=hunter22hunter22";
 
 fn stage() -> Stage {
@@ -80,6 +82,18 @@ fn t60f_the_bundle_holds_no_secret() {
     isolated(|| {
         let stage = stage();
         stage.curl(20);
+        // A header that was changed, and a file that is included.
+        let new = std::fs::read_to_string(stage.lbd.config_path()).expect("the file");
+        let old = new.replace(HEADER, OLD_HEADER);
+        let more = "[[service]]\nname = \"more\"\nvip = \"192.0.2.10\"\nport = 8443\n\
+                    [[service.check]]\ntype = \"udp\"\nsend = \"magic-w0rd-inside\"\n";
+        std::fs::write(stage.lbd.dir().join("more.toml"), more).expect("written");
+        for text in [old, format!("include = [\"more.toml\"]\n{new}")] {
+            stage.lbd.write_text(&text);
+            stage.lbd.ctl(&["reload"]).ok();
+        }
+        let changes = stage.lbd.log();
+        assert!(changes.contains("other values are (redacted)"), "{changes}");
         let file = stage.lbd.dir().join("report.tar.gz");
         let file_arg = file.to_str().expect("a path");
         let output = bundle(&stage, &["--file", file_arg]);
@@ -95,6 +109,7 @@ fn t60f_the_bundle_holds_no_secret() {
         let parts = unpack(&file);
         for name in [
             "config/lbd.toml",
+            "config/more.toml",
             "status.json",
             "doctor.json",
             "flows.json",
@@ -147,6 +162,8 @@ fn t60f_the_bundle_holds_no_secret() {
             hex.as_bytes(),
             hex.to_uppercase().as_bytes(),
             HEADER.as_bytes(),
+            OLD_HEADER.as_bytes(),
+            b"magic-w0rd-inside",
             b"s3cr3t-of-the-shop",
             ARGUMENT.as_bytes(),
             b"hunter22",
@@ -156,7 +173,7 @@ fn t60f_the_bundle_holds_no_secret() {
             assert_eq!(found, None, "{}", String::from_utf8_lossy(secret));
         }
         assert!(
-            said.contains("redacted: 2 values of the configuration"),
+            said.contains("redacted: 3 values of the configuration"),
             "{said}"
         );
         assert!(

@@ -228,15 +228,15 @@ impl Request {
             | Request::AddReal { .. }
             | Request::SetReal { .. }
             | Request::RemoveReal { .. }
-            | Request::SetNode { .. } => true,
-            Request::Config(_) => true,
+            | Request::SetNode { .. }
+            | Request::Reload { .. }
+            | Request::Config(_) => true,
             Request::Vip { dry_run, .. }
             | Request::ClearFlows { dry_run, .. }
             | Request::CheckNow { dry_run, .. }
             | Request::SetMaintenance { dry_run, .. }
             | Request::SetLog { dry_run, .. } => !dry_run,
             Request::Doctor { client } => client.is_some(),
-            Request::Reload { dry_run, .. } => !dry_run,
             Request::Status
             | Request::Services
             | Request::Service { .. }

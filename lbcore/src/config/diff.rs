@@ -1,6 +1,7 @@
 //! What a new configuration changes, in words: for logs and for answers to a reload.
 
-use super::written::{Keys, check, lbd, network, real, service};
+use super::secrets::TAKEN_OUT;
+use super::written::{Keys, check, check_kind, lbd, network, real, service};
 use super::{Config, Real, Service};
 use std::collections::HashMap;
 use std::fmt;
@@ -200,11 +201,17 @@ fn one_service(diff: &mut Diff, old: &Service, new: &Service) {
         vec![("checks", checks(new))],
     );
     for (index, (old, new)) in old.checks.iter().zip(&new.checks).enumerate() {
-        diff.keys(
-            &format!("{name} check {}", index + 1),
-            check(old),
-            check(new),
-        );
+        let section = format!("{name} check {}", index + 1);
+        diff.keys(&section, check(old), check(new));
+        let (from, to) = (check_kind(&old.kind), check_kind(&new.kind));
+        if old.kind != new.kind && from == to {
+            diff.changes.push(Change::Key {
+                section,
+                key: "type".to_owned(),
+                from,
+                to: format!("{to}, where other values are {TAKEN_OUT}"),
+            });
+        }
     }
 
     let by_place = |service: &'_ Service| -> HashMap<SocketAddr, Real> {

@@ -1,5 +1,6 @@
 //! A configuration written out, key by key, to compare two and to tell what differs.
 
+use super::secrets::TAKEN_OUT;
 use super::words;
 use super::{
     Check, CheckKind, DnsCheck, ExecCheck, GrpcCheck, HttpCheck, KubernetesCheck, Lbd, Network,
@@ -212,7 +213,9 @@ pub(super) fn check(check: &Check) -> Keys {
     ]
 }
 
-fn check_kind(kind: &CheckKind) -> String {
+/// What a check asks, in words that anybody may read: they go into logs, events and drift. What
+/// [`without_secrets`](super::without_secrets) takes out of a file is taken out here, too.
+pub(super) fn check_kind(kind: &CheckKind) -> String {
     let word = kind.word();
     match kind {
         CheckKind::Tcp | CheckKind::Icmp => word.to_owned(),
@@ -233,15 +236,19 @@ fn check_kind(kind: &CheckKind) -> String {
             format!("{word} ({http}, sni {sni}, verify {verify}, authorities {ca})")
         }
         CheckKind::Udp(UdpCheck { send, expect }) => {
-            let expect = expect.as_ref().map(|text| format!("{text:?}"));
-            format!(
-                "{word} (send {send:?}, expect {})",
-                or(expect, "no refusal")
-            )
+            let expect = expect.as_ref().map_or("no refusal", |_| TAKEN_OUT);
+            let bytes = send.len();
+            format!("{word} (send {bytes} bytes {TAKEN_OUT}, expect {expect})")
         }
         CheckKind::Dns(DnsCheck { query, record }) => format!("{word} ({query} {record})"),
         CheckKind::Grpc(GrpcCheck { service }) => format!("{word} (service {service:?})"),
-        CheckKind::Exec(ExecCheck { command }) => format!("{word} {command:?}"),
+        CheckKind::Exec(ExecCheck { command }) => {
+            let program = or(command.first(), "nothing");
+            match command.len() {
+                0 | 1 => format!("{word} ({program})"),
+                words => format!("{word} ({program} and {} words {TAKEN_OUT})", words - 1),
+            }
+        }
         CheckKind::Kubernetes(KubernetesCheck {
             path,
             service,
@@ -249,6 +256,7 @@ fn check_kind(kind: &CheckKind) -> String {
         }) => {
             let service = or(service.as_ref(), "any");
             let weight = words::NODE_WEIGHT.word(*weight);
+            let path = without_query(path);
             format!("{word} ({path}, service {service}, weight {weight})")
         }
     }
@@ -268,12 +276,24 @@ fn http(check: &HttpCheck) -> String {
         .map(|(from, to)| format!("{from}-{to}"))
         .collect();
     let host = or(host.as_ref(), "by address");
-    let body = body
-        .as_ref()
-        .map_or(String::new(), |body| format!(", body {body:?}"));
-    let headers = map(headers);
+    let body = body.as_ref().map_or(String::new(), |body| {
+        format!(", body of {} bytes {TAKEN_OUT}", body.len())
+    });
+    let headers: Vec<_> = headers.keys().map(String::as_str).collect();
+    let headers = match headers.as_slice() {
+        [] => "none".to_owned(),
+        names => format!("{} {TAKEN_OUT}", names.join(", ")),
+    };
+    let path = without_query(path);
     let codes = codes.join(", ");
     format!("{method} {path}, host {host}, expect {codes}{body}, headers {headers}")
+}
+
+fn without_query(path: &str) -> String {
+    match path.split_once('?') {
+        Some((path, _)) => format!("{path}?{TAKEN_OUT}"),
+        None => path.to_owned(),
+    }
 }
 
 pub(super) fn real(real: &Real) -> Keys {

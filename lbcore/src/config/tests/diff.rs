@@ -55,6 +55,33 @@ fn every_kind_of_change_has_words() {
     "#);
 }
 
+/// Words of a change go into logs and events, where anybody may read them.
+#[test]
+fn secrets_of_checks_are_not_in_the_words() {
+    let of = |secret: &str| {
+        let checks = format!(
+            "[[service.check]]\ntype = \"http\"\npath = \"/up?key={secret}\"\nbody = \"{secret}\"\n\
+             method = \"POST\"\nheaders = {{ Authorization = \"{secret}\" }}\n\
+             [[service.check]]\ntype = \"udp\"\nsend = \"{secret}\"\nexpect = \"{secret}\"\n\
+             [[service.check]]\ntype = \"exec\"\ncommand = [\"/bin/true\", \"{secret}\"]\n"
+        );
+        let head = HEAD.replacen("[network]", "[lbd]\nallow_exec = true\n[network]", 1);
+        format!("{head}[[service]]\nname = \"a\"\nvip = \"192.0.2.10\"\nport = 1\n{checks}")
+    };
+    let same_length = words(&between(&of("hunter1"), &of("hunter2"))).join("\n");
+    insta::assert_snapshot!(same_length, @"
+    a check 1: type: http (POST /up?(redacted), host by address, expect 200-399, body of 7 bytes (redacted), headers Authorization (redacted)) -> http (POST /up?(redacted), host by address, expect 200-399, body of 7 bytes (redacted), headers Authorization (redacted)), where other values are (redacted)
+    a check 2: type: udp (send 7 bytes (redacted), expect (redacted)) -> udp (send 7 bytes (redacted), expect (redacted)), where other values are (redacted)
+    a check 3: type: exec (/bin/true and 1 words (redacted)) -> exec (/bin/true and 1 words (redacted)), where other values are (redacted)
+    ");
+    for text in [
+        same_length,
+        words(&between(&web(), &of("hunter2"))).join("\n"),
+    ] {
+        assert!(!text.contains("hunter"), "{text}");
+    }
+}
+
 #[test]
 fn more_than_half_of_all_reals_is_drastic() {
     let reals = |count: usize| {

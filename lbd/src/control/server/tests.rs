@@ -151,7 +151,7 @@ async fn t60a_strangers_look_only_where_they_may_and_change_nothing() {
             stranger(),
             None,
             with_body("POST", "/v1/reload", r#"{"dry_run":true}"#),
-            true,
+            false,
         ),
         (stranger(), None, patch.clone(), false),
         (stranger(), None, reload.clone(), false),
@@ -350,18 +350,18 @@ async fn a_silent_daemon_is_a_timeout_and_a_dead_one_is_gone() {
 struct Served {
     directory: tempfile::TempDir,
     task: tokio::task::JoinHandle<()>,
-    _access: watch::Sender<Arc<Access>>,
+    access: watch::Sender<Arc<Access>>,
 }
 
 impl Served {
     fn new(asks: mpsc::Sender<Ask>) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let server = Server::bind(&directory.path().join("lbd.sock"), None).unwrap();
+        let server = Server::bind(&directory.path().join("lbd.sock"), &access(None)).unwrap();
         let (keep, receiver) = watch::channel(access(None));
         Served {
             directory,
             task: tokio::spawn(server.run(receiver, asks)),
-            _access: keep,
+            access: keep,
         }
     }
 
@@ -389,13 +389,42 @@ async fn the_socket_is_private_and_goes_away_with_the_server() {
     assert_eq!(fs::read_dir(served.directory.path()).unwrap().count(), 0);
 }
 
+/// A file has one group: where another may look, whoever connects is asked who it is.
+#[tokio::test]
+async fn a_group_of_readers_reaches_the_socket_from_when_it_is_named() {
+    let (asks, _heard) = agreeable_daemon();
+    let served = Served::new(asks);
+    let mode = || {
+        fs::symlink_metadata(served.path())
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o7777
+    };
+    for (read_group, expected) in [(Some("root"), 0o666), (Some("no-such-group"), 0o660)] {
+        served.access.send_replace(access(read_group));
+        // The next connection is accepted after the change was followed, or the one after it.
+        for _ in 0..100 {
+            exchange(
+                served.connect().await,
+                &with_body("GET", "/v1/services", ""),
+            )
+            .await;
+            if mode() == expected {
+                break;
+            }
+        }
+        assert_eq!(mode(), expected);
+    }
+}
+
 #[tokio::test]
 async fn a_living_socket_is_kept_and_a_dead_one_replaced() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("lbd.sock");
-    let living = Server::bind(&path, None).unwrap();
+    let living = Server::bind(&path, &access(None)).unwrap();
     assert!(matches!(
-        Server::bind(&path, None),
+        Server::bind(&path, &access(None)),
         Err(BindError::InUse(_))
     ));
 
@@ -403,7 +432,7 @@ async fn a_living_socket_is_kept_and_a_dead_one_replaced() {
     let dead = std::os::unix::net::UnixListener::bind(directory.path().join("dead.sock")).unwrap();
     drop(dead);
     let dead = directory.path().join("dead.sock");
-    let fresh = Server::bind(&dead, None).unwrap();
+    let fresh = Server::bind(&dead, &access(None)).unwrap();
 
     // Whoever was replaced does not take the new one's file away.
     fs::rename(&dead, &path).unwrap();
@@ -421,13 +450,13 @@ async fn t60f_only_a_socket_is_replaced() {
     symlink(&file, &link).unwrap();
     for path in [&file, &link] {
         assert!(matches!(
-            Server::bind(path, None),
+            Server::bind(path, &access(None)),
             Err(BindError::NotASocket(_))
         ));
     }
     assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
     let nowhere = directory.path().join("missing/lbd.sock");
-    let error = Server::bind(&nowhere, None).unwrap_err();
+    let error = Server::bind(&nowhere, &access(None)).unwrap_err();
     assert!(error.to_string().contains("missing/lbd.sock"), "{error}");
 }
 
