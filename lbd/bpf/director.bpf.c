@@ -278,6 +278,8 @@ int director(struct xdp_md *ctx)
 			recount(entry, new);
 		}
 	} else if (store) {
+		/* What is taken up in its middle does not begin. */
+		begins = packet.protocol == IPPROTO_UDP || (packet.flags & SYN);
 		if (may_remember(now)) {
 			/* A copy, so that the rest of the program keeps its own in registers. */
 			struct flow flow = packet.flow;
@@ -287,13 +289,12 @@ int director(struct xdp_md *ctx)
 			if (!insert(signature, &flow, new, now->now))
 				return XDP_PASS;
 			*(is_in(ACTIVE, state_of(new)) ? &tally->active : &tally->inactive) += 1;
-			begins = 1;
 		} else {
 			/* The packets that follow would go by the older ring, as the director knows. */
 			if (service->flags & TRACK_CHANGES)
 				return XDP_PASS;
-			begins = packet.protocol == IPPROTO_UDP || (packet.flags & SYN);
-			count(at, UNREMEMBERED);
+			if (begins)
+				count(at, UNREMEMBERED);
 		}
 	}
 	tally->packets++;

@@ -107,10 +107,14 @@ impl Writer<'_> {
                     return self.word_of_others(decision.hash);
                 }
             }
-            Memory::Unremembered => self.counters.unremembered.add(1),
+            Memory::Unremembered => self.count_unremembered(decision),
             Memory::Store { key, new } => {
                 let hash = decision.hash.unwrap_or_else(|| self.table.key.flow(&key));
-                return self.store(hash, &key, new, service);
+                let (verdict, room) = self.store(hash, &key, new, service);
+                if !room {
+                    self.count_unremembered(decision);
+                }
+                return verdict;
             }
         }
         None
@@ -146,30 +150,37 @@ impl Writer<'_> {
         }
     }
 
-    /// `None`: as decided.
+    /// Flows are counted, not their packets.
+    fn count_unremembered(&self, decision: &Decision) {
+        if decision.begins() {
+            self.counters.unremembered.add(1);
+        }
+    }
+
+    /// Where else the frame goes; `None`: as decided. And whether the table had room.
     fn store(
         &self,
         hash: FlowHash,
         key: &FlowKey,
         new: Entry,
         service: &Service,
-    ) -> Option<Verdict> {
+    ) -> (Option<Verdict>, bool) {
         let is_expired = |entry: Entry| self.table.is_expired(&entry, self.now);
         let inserted = self.flows.insert(hash, key, new, self.now, is_expired);
         self.count_out(inserted.evicted);
         match inserted.outcome {
             Outcome::Stored(_) => {
                 self.loads.add(new.real, new.state.weightiness());
-                None
+                (None, true)
             }
             Outcome::Existing(hit) => {
-                let real = self.table.real_of(&hit.entry)?;
-                Some(forward(hit.entry.real, real))
+                let real = self.table.real_of(&hit.entry);
+                (real.map(|real| forward(hit.entry.real, real)), true)
             }
             Outcome::Full => {
-                self.counters.unremembered.add(1);
                 let source = || self.table.key.source(&key.client);
-                Some(without_memory(self.table, service, hash, source))
+                let verdict = without_memory(self.table, service, hash, source);
+                (Some(verdict), false)
             }
         }
     }

@@ -146,12 +146,14 @@ impl Decision {
         }
     }
 
-    /// Whether a flow begins.
+    /// Whether a flow begins. One that is taken up in its middle does not: where there is no room for
+    /// it, each of its packets would.
     pub fn begins(&self) -> bool {
         match self.memory {
-            Memory::Store { .. } => true,
             Memory::Move { .. } => matches!(self.met, Met::Anew(_) | Met::New),
-            Memory::Unremembered | Memory::Unneeded => matches!(self.met, Met::New),
+            Memory::Store { .. } | Memory::Unremembered | Memory::Unneeded => {
+                matches!(self.met, Met::New)
+            }
             Memory::Nothing | Memory::Refresh { .. } => false,
         }
     }

@@ -262,6 +262,7 @@ fn add_service(
         scheduler: built.scheduler.clone(),
         ring: built.ring.clone(),
         past: built.past.as_ref().map(|past| past.ring.clone()),
+        unremembered: inputs.now < built.unremembered_until,
         looks_up: match config.track {
             Track::Flows => true,
             Track::None => false,

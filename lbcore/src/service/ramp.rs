@@ -27,8 +27,10 @@ pub fn ramping(
     now: Tick,
 ) -> Option<Tick> {
     match last {
-        _ if !state.serves() => None,
+        _ if state.leaves() => None,
         Some((before, _)) if before.leaves() => Some(now),
+        // Before its first check it was away, and had no flows yet.
+        Some((RealState::Checking, _)) if state != RealState::Checking => since.map(|_| now),
         _ => since,
     }
 }

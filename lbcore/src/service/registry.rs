@@ -89,6 +89,11 @@ impl Registry {
         Some(RealId(owned.id))
     }
 
+    /// The id of a service, if it has one.
+    pub fn known_service(&self, name: &str) -> Option<ServiceId> {
+        self.services.get(name).map(|id| ServiceId(*id))
+    }
+
     /// Forgets a real that has no flows left.
     pub fn retire_real(&mut self, service: &str, at: SocketAddr) {
         let Some(reals) = self.reals.get_mut(service) else {

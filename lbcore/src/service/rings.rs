@@ -23,8 +23,12 @@ pub(super) struct Built {
     pub ring: Option<Arc<Ring>>,
     pub scheduler: Arc<Scheduler>,
     pub past: Option<Past>,
-    tracks_changes: bool,
+    /// Until then there may be flows that are not remembered; [`FOR_GOOD`] while they are not.
+    pub unremembered_until: Tick,
 }
+
+/// While a service tracks changes.
+const FOR_GOOD: Tick = Tick(u64::MAX);
 
 /// The ring from before a change that is under way.
 #[derive(Clone, Debug)]
@@ -53,7 +57,12 @@ impl Rings {
         now: Tick,
     ) -> &Built {
         let before = self.0.remove(&id);
-        let tracks_changes = wanted.track == Track::Changes;
+        let unremembered_until = match (wanted.track, &before) {
+            (Track::Changes, _) => FOR_GOOD,
+            // Those of the time before it remembered flows end as after any other change.
+            (_, Some(before)) => before.unremembered_until.min(now + wanted.patience),
+            (_, None) => Tick(0),
+        };
         let built = match before {
             Some(built) if built.kind == wanted.kind && built.candidates == wanted.candidates => {
                 built
@@ -61,19 +70,24 @@ impl Rings {
             before => {
                 let ring = Ring::build(&wanted.candidates, key).map(Arc::new);
                 let past = before.and_then(|before| before.past_of(&wanted, ring.as_deref(), now));
+                let past = past.map(|past| Past {
+                    until: past.until.min(unremembered_until),
+                    ..past
+                });
                 Built {
                     kind: wanted.kind,
                     scheduler: Arc::new(Scheduler::build(wanted.kind, &wanted.candidates)),
                     candidates: wanted.candidates,
                     past,
                     ring,
-                    tracks_changes,
+                    unremembered_until,
                 }
             }
         };
+        let asks_past = wanted.track != Track::None;
         let built = Built {
-            past: built.past.filter(|past| tracks_changes && now < past.until),
-            tracks_changes,
+            past: built.past.filter(|past| asks_past && now < past.until),
+            unremembered_until,
             ..built
         };
         self.0.entry(id).or_insert(built)
@@ -88,13 +102,17 @@ impl Rings {
         let of = |built: &Built| RememberedRing {
             kind: built.kind,
             reals: shares(&built.candidates),
+            unremembered_until: built.unremembered_until.0,
             past: built.past.as_ref().map(|past| RememberedPast {
                 kind: past.ring.kind,
                 reals: shares(&past.candidates),
                 until: past.until.0,
             }),
         };
-        let tracked = self.0.iter().filter(|(_, built)| built.tracks_changes);
+        let tracked = self
+            .0
+            .iter()
+            .filter(|(_, built)| built.unremembered_until > Tick(0));
         tracked.map(|(id, built)| (id.0, of(built))).collect()
     }
 
@@ -119,7 +137,7 @@ impl Rings {
                 scheduler: Arc::new(Scheduler::build(ring.kind, &candidates)),
                 candidates,
                 past,
-                tracks_changes: true,
+                unremembered_until: Tick(ring.unremembered_until),
             }
         };
         let rings = remembered.iter();
@@ -135,7 +153,7 @@ impl Built {
     /// The ring that flows of the time before a change to `wanted` follow: of changes upon changes the
     /// oldest, for whoever began since is remembered wherever one of them moved its slot.
     fn past_of(self, wanted: &Wanted, ring: Option<&Ring>, now: Tick) -> Option<Past> {
-        if !self.tracks_changes {
+        if now >= self.unremembered_until {
             return None;
         }
         let until = now + wanted.patience;
@@ -161,6 +179,7 @@ impl Built {
 pub struct RememberedRing {
     kind: Kind,
     reals: Vec<Share>,
+    unremembered_until: u64,
     past: Option<RememberedPast>,
 }
 

@@ -167,6 +167,8 @@ pub struct Service {
     pub ring: Option<Arc<Ring>>,
     /// With `track = "changes"`, while a change is under way: the ring before it.
     pub past: Option<PastRing>,
+    /// Whether there may be flows that are not remembered, and counted nowhere.
+    pub unremembered: bool,
     /// Whether packets of its flows are looked up in the flow table.
     pub looks_up: bool,
     /// The reals, in file order, the sorry server last.

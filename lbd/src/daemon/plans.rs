@@ -96,9 +96,12 @@ pub fn neighbors(world: &World) -> NeighborPlan {
     let dialled: BTreeSet<&str> = in_mode(world, Mode::Tproxy)
         .map(|s| s.name.as_str())
         .collect();
-    for (service, at, _, _) in world.registry.reals() {
+    for (service, at, id, _) in world.registry.reals() {
         if !dialled.contains(service) {
-            wanted.entry(at.ip()).or_insert_with(|| plain(at.ip()));
+            // One that was removed is reached as it was while its flows last.
+            let pins = || world.reals.get(&id).and_then(|facts| facts.pins.clone());
+            let entry = wanted.entry(at.ip());
+            entry.or_insert_with(|| pins().unwrap_or_else(|| plain(at.ip())));
         }
     }
     NeighborPlan {
@@ -142,7 +145,8 @@ pub fn vips(world: &World, table: &ServiceTable) -> VipPlan {
     }
 }
 
-fn most_willing(a: Announce, b: Announce) -> Announce {
+/// Of what two services say of announcing the VIP they share.
+pub fn most_willing(a: Announce, b: Announce) -> Announce {
     match (a, b) {
         (Announce::Always, _) | (_, Announce::Always) => Announce::Always,
         (Announce::WhenOwned, _) | (_, Announce::WhenOwned) => Announce::WhenOwned,

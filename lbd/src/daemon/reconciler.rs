@@ -333,17 +333,18 @@ impl Reconciler {
             tokio::select! {
                 biased;
                 _ = &mut stop => return,
-                _ = events.recv_many(&mut heard, EVENTS_AT_ONCE) => {
-                    for event in heard.drain(..) {
-                        self.hear(event);
-                    }
-                }
-                // These come seldom; of questions there may always be one more.
+                // These come seldom, and the watchdog waits for them; of events, when half a rack
+                // fails, and of questions there may always be more.
                 _ = chores.tick() => {
                     self.chores();
                     self.save_again();
                     self.keep_deadline().await;
                     self.read_late().await;
+                }
+                _ = events.recv_many(&mut heard, EVENTS_AT_ONCE) => {
+                    for event in heard.drain(..) {
+                        self.hear(event);
+                    }
                 }
                 Some(trigger) = reloads.recv() => self.reload_unattended(trigger).await,
                 Some(ask) = asks.recv() => self.answer(ask).await,
@@ -424,6 +425,9 @@ impl Reconciler {
             info!(reason = readiness.reason, "ready");
             self.notifier.ready();
         }
+        if !self.announced_ready {
+            self.notifier.wait_on();
+        }
         self.notifier.status(&self.readiness().reason);
         let whole = self.proxy.as_ref().is_none_or(|proxy| proxy.is_whole());
         let live = whole && watchdog::workers_live(&self.live, now);
@@ -439,6 +443,8 @@ impl Reconciler {
     /// filters, then the table, then the rooms that follow it.
     pub(super) async fn refresh(&mut self) {
         self.dirty = false;
+        // A real that leaves lingers by its flows, those that the program has just begun included.
+        self.count_fast_path();
         let now = clock::now();
         let generation = self.generation + 1;
         let rings = &mut self.rings;

@@ -5,6 +5,7 @@ mod inputs;
 
 use super::persist::{Overrides, RememberedReal, Set};
 use crate::live::event::{HealthNews, HealthState, Link, NeighborNews, Reach, VipNews};
+use crate::neigh::Wanted;
 use lbcore::api::InMaintenance;
 use lbcore::config::{self, Config};
 use lbcore::health::{Damping, Ejections};
@@ -52,6 +53,8 @@ pub struct RealFacts {
     pub since: SystemTime,
     /// The name it has, or had before it was removed.
     pub name: String,
+    /// The interface and MAC that the configuration names, or named before it was removed.
+    pub pins: Option<Wanted>,
 }
 
 /// News that are on hold because the trouble may be ours.
@@ -109,6 +112,8 @@ pub struct World {
     pub lingering: Vec<config::Service>,
     /// Reals with an id that the configuration does not name: they go with their last flow.
     leaving: Vec<Leaving>,
+    /// Services that may have flows nobody has counted, by the last snapshot.
+    uncounted: HashSet<ServiceId>,
     last_good: HashMap<ServiceId, LastGood>,
     /// Weights that reals give themselves, as they are in force.
     settled: HashMap<ServiceId, Settled>,
@@ -168,6 +173,7 @@ impl World {
             vips: BTreeMap::new(),
             lingering: Vec::new(),
             leaving: Vec::new(),
+            uncounted: set.rings.keys().map(|id| ServiceId(*id)).collect(),
             last_good,
             settled: HashMap::new(),
             ejections: HashMap::new(),
@@ -229,9 +235,10 @@ impl World {
                 .all(|vip| of.ports.iter().all(|port| !now_served(vip, port, of)))
         };
         let has_flows = |of: &config::Service| {
-            self.registry
-                .reals_of(&of.name)
-                .any(|(_, real)| loads.flows(real) > 0)
+            let id = self.registry.known_service(&of.name);
+            let uncounted = id.is_some_and(|id| self.uncounted.contains(&id));
+            let mut reals = self.registry.reals_of(&of.name);
+            uncounted || reals.any(|(_, real)| loads.flows(real) > 0)
         };
         let named = |name: &str| self.config.services.iter().any(|s| s.name == name);
         let gone = old.services.iter().chain(&self.lingering);
@@ -404,6 +411,8 @@ impl World {
         }
         self.settled
             .retain(|id, _| table.services.iter().any(|s| s.id == *id));
+        let uncounted = table.services.iter().filter(|s| s.unremembered);
+        self.uncounted = uncounted.map(|s| s.id).collect();
         self.ejections
             .retain(|id, _| table.services.iter().any(|s| s.id == *id));
         self.last_good
@@ -508,7 +517,17 @@ impl RealFacts {
             dead_since: None,
             since: SystemTime::now(),
             name: name.to_owned(),
+            pins: None,
         }
+    }
+
+    fn pin(&mut self, real: &config::Real) {
+        let named = real.interface.is_some() || real.mac.is_some();
+        self.pins = named.then(|| Wanted {
+            address: real.address,
+            interface: real.interface.clone(),
+            mac: real.mac,
+        });
     }
 
     fn remember(&mut self, remembered: &RememberedReal, (now, wall): (Tick, SystemTime)) {

@@ -73,8 +73,10 @@ pub fn service(service: &Service, at: RingsAt, maintenance: bool) -> ServiceReco
         return ABSENT_SERVICE;
     }
     let by_hash = matches!(service.kind, Kind::Maglev | Kind::Sh) || service.track == Track::None;
+    // Only where changes are tracked does the program ask the older ring.
+    let asks_all = service.past.is_none() || service.track == Track::Changes;
     let mut flags = THERE;
-    if by_hash && at.ring.is_some() && !maintenance {
+    if by_hash && asks_all && at.ring.is_some() && !maintenance {
         flags |= BY_RING;
     }
     if service.kind == Kind::Sh {

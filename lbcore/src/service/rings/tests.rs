@@ -162,7 +162,7 @@ fn few_slots_differ_but_those_of_the_real_that_went() {
     assert_eq!(moved.len() - of_others, past.share(RealId(7)));
 }
 
-/// Flows that are all remembered need no older ring, before or after.
+/// Flows that are all remembered need no older ring, nor do those of before a service tracks changes.
 #[test]
 fn a_service_that_remembers_its_flows_has_no_older_ring() {
     let mut rings = Rings::default();
@@ -178,6 +178,39 @@ fn a_service_that_remembers_its_flows_has_no_older_ring() {
         "they were remembered until now"
     );
     assert!(past(&[1, 0], Track::Changes));
-    assert!(!past(&[1, 0], Track::Flows));
-    assert!(rings.remembered().is_empty());
+    assert!(!past(&[1, 0], Track::None), "nobody asks for it");
+}
+
+/// Flows of the time before a service remembers its flows are not remembered: they follow the older
+/// ring as they would have without the switch, however often the set changes since, and no longer.
+#[test]
+fn what_was_not_remembered_outlives_the_switch_to_remembering() {
+    let now = Tick(1_000);
+    let flows = |rings: &mut Rings, kind, weights: &[u16], at| {
+        let built = rings.get(SERVICE, wanted(kind, weights, Track::Flows), &key(), at);
+        let past = built.past.as_ref();
+        past.map(|past| (past.ring.kind, past.ring.ring.clone(), past.until))
+    };
+    let end = now + PATIENCE;
+    let later = now + PATIENCE / 2;
+    // The scheduler is another one from the switch on.
+    let mut rings = Rings::default();
+    let first = asked(&mut rings, Kind::Sh, &[1, 1, 1], now)
+        .0
+        .expect("a ring");
+    let older = Some((Kind::Sh, first, end));
+    assert_eq!(flows(&mut rings, Kind::Maglev, &[1, 1, 1], now), older);
+    rings = restarted(&rings);
+    assert_eq!(flows(&mut rings, Kind::Maglev, &[1, 0, 1], later), older);
+    assert_eq!(flows(&mut rings, Kind::Maglev, &[1, 0, 1], end), None);
+    assert_eq!(flows(&mut rings, Kind::Maglev, &[1, 1, 1], end), None);
+
+    // The set changes some time after the switch.
+    let mut rings = Rings::default();
+    let first = asked(&mut rings, Kind::Maglev, &[1, 1, 1], now)
+        .0
+        .expect("a ring");
+    assert_eq!(flows(&mut rings, Kind::Maglev, &[1, 1, 1], now), None);
+    let past = flows(&mut rings, Kind::Maglev, &[1, 0, 1], later);
+    assert_eq!(past, Some((Kind::Maglev, first, end)));
 }

@@ -157,6 +157,7 @@ impl Reconciler {
     /// Nothing is written to the configuration's files.
     pub(in crate::daemon) async fn put_in_force(&mut self, next: Next) {
         let pinned = self.world.pinned.clone();
+        self.count_fast_path();
         enter(&mut self.world, &next, &self.live.loads);
         self.filed.wanted = next.wanted;
         // A last good configuration goes on being one, whatever is changed about it.

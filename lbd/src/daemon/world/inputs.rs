@@ -84,6 +84,7 @@ impl World {
             last_good: &self.last_good,
             settled: &mut self.settled,
             ejections: &self.ejections,
+            uncounted: &self.uncounted,
             loads,
             interfaces,
             maintenance: self.maintenance.is_some(),
@@ -134,6 +135,7 @@ struct Known<'a> {
     last_good: &'a HashMap<ServiceId, LastGood>,
     settled: &'a mut HashMap<ServiceId, Settled>,
     ejections: &'a HashMap<ServiceId, Ejections>,
+    uncounted: &'a HashSet<ServiceId>,
     loads: &'a Loads,
     interfaces: Vec<Interface>,
     maintenance: bool,
@@ -156,9 +158,11 @@ impl Known<'_> {
         let mut reals = Vec::with_capacity(service.reals.len() + 1);
         // Who may have the weight it gives itself: the operator's word goes before, and so does 0.
         let mut follow = HashSet::new();
+        // Of flows that are not remembered nobody knows whether they have ended.
+        let uncounted = self.may_be_uncounted(id, service);
         let has_flows = |registry: &Registry, loads: &Loads, at| {
             let known = registry.known_real(&service.name, at);
-            known.is_some_and(|id| loads.flows(id) > 0)
+            known.is_some_and(|id| uncounted || loads.flows(id) > 0)
         };
         for real in &service.reals {
             if gone && !has_flows(self.registry, self.loads, real.place()) {
@@ -173,6 +177,9 @@ impl Known<'_> {
             let mut input = self.real(id, service, &real.name, real.place(), asked)?;
             if checked && !asked {
                 input.health = Health::Checking;
+            }
+            if let Some(facts) = self.reals.get_mut(&input.id) {
+                facts.pin(real);
             }
             input.weight = real.weight;
             input.effective_weight = input.weight;
@@ -210,6 +217,11 @@ impl Known<'_> {
         })
     }
 
+    /// Whether a service may have flows that nobody has counted.
+    fn may_be_uncounted(&self, id: ServiceId, service: &config::Service) -> bool {
+        service.track == Track::Changes || self.uncounted.contains(&id)
+    }
+
     /// Gives reals the weights they give themselves, where the service wants it. Returns when those
     /// that wait are due.
     fn weigh(
@@ -245,12 +257,13 @@ impl Known<'_> {
         service: &config::Service,
     ) -> Result<Vec<RealInput>, Exhausted> {
         let configured: HashSet<SocketAddr> = service.places().collect();
+        let uncounted = self.may_be_uncounted(id, service);
         let removed: Vec<SocketAddr> = self
             .registry
             .reals_of(&service.name)
             .filter(|(at, _)| !configured.contains(at))
-            // Of flows that are not remembered nobody knows whether they have ended.
-            .filter(|(_, real)| service.track == Track::Changes || self.loads.flows(*real) > 0)
+            // As above.
+            .filter(|(_, real)| uncounted || self.loads.flows(*real) > 0)
             .map(|(at, _)| at)
             .collect();
         let mut inputs = Vec::new();

@@ -294,6 +294,44 @@ async fn changes_for_the_moment_survive_a_restart_and_end_by_the_file_or_for_goo
     );
 }
 
+/// With `track = "changes"` nobody counts the flows of a set that stands.
+#[tokio::test]
+async fn a_service_whose_flows_nobody_counts_lingers_when_it_is_removed() {
+    let tracking = |how: &str| web(&[1, 2]).replace("port = 80", &format!("port = 80\n{how}"));
+    let changes = "track = \"changes\"\nscheduler = \"maglev\"\ndrain_timeout = \"1h\"";
+    // Also when it remembers its flows from some time before on.
+    for last in [changes, "track = \"flows\"\ndrain_timeout = \"1h\""] {
+        let mut rig = Rig::new(&tracking(changes)).await;
+        rig.me
+            .world
+            .hear_links(Arc::new(vec![eth0()]), clock::now());
+        for n in [1, 2] {
+            let news = NeighborNews {
+                address: [192, 0, 2, 20 + n].into(),
+                reach: Reach::Neighbor {
+                    ifindex: 1,
+                    mac: lbcore::net::MacAddr::new(2, 0, 0, 0, 0, n),
+                },
+            };
+            rig.me.world.hear_neighbor(news, clock::now());
+        }
+        rig.me.refresh().await;
+        rig.typed(&tracking(last)).await;
+        assert!(rig.table().services[0].ring.is_some());
+        let id = rig.id("web", 1);
+        rig.typed(&file("[\"eth0\"]", "")).await;
+        rig.me.chores();
+        let table = rig.table();
+        let (service, member) = table.member(id).unwrap();
+        assert_eq!((service.ring.is_some(), member.lingering), (false, true));
+        assert!(service.past.is_some(), "the older ring leads them on");
+    }
+    let mut rig = Rig::new(&web(&[1, 2])).await;
+    let id = rig.id("web", 1);
+    rig.typed(&file("[\"eth0\"]", "")).await;
+    assert!(rig.table().member(id).is_none(), "who has no flows is gone");
+}
+
 #[tokio::test]
 async fn what_is_removed_lingers_or_ends_at_once() {
     for (now, state) in [(false, RealState::Draining), (true, RealState::Disabled)] {
