@@ -74,14 +74,20 @@ fn link(message: &LinkMessage) -> Link {
 }
 
 /// The address this host has: on point-to-point links IFA_ADDRESS is the peer's and IFA_LOCAL
-/// ours. One that lost duplicate address detection (RFC 4862, 5.4) is not ours.
+/// ours. One that is not through duplicate address detection (RFC 4862, 5.4) is not ours, or not yet:
+/// the kernel answers for it when that is over, and tells of it again. An optimistic one (RFC 4429) it
+/// answers for meanwhile.
 fn own_address(message: &AddressMessage) -> Option<IpAddr> {
     let mut own = None;
     for attribute in &message.attributes {
         match attribute {
             AddressAttribute::Local(address) => own = Some(*address),
             AddressAttribute::Address(address) => own = own.or(Some(*address)),
-            AddressAttribute::Flags(flags) if flags.contains(AddressFlags::Dadfailed) => {
+            AddressAttribute::Flags(flags)
+                if flags.contains(AddressFlags::Dadfailed)
+                    || flags.contains(AddressFlags::Tentative)
+                        && !flags.contains(AddressFlags::Optimistic) =>
+            {
                 return None;
             }
             _ => {}
@@ -153,11 +159,21 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_lost_detection_is_not_ours() {
-        let lost = vec![
-            AddressAttribute::Address(ip("2001:db8::5")),
-            AddressAttribute::Flags(AddressFlags::Dadfailed),
-        ];
-        assert_eq!(own_address(&address(2, 64, lost)), None);
+    fn an_address_is_ours_when_nobody_else_has_it() {
+        let tentative = AddressFlags::Tentative;
+        for (flags, ours) in [
+            (AddressFlags::Permanent, true),
+            (tentative, false),
+            (tentative | AddressFlags::Optimistic, true),
+            (AddressFlags::Dadfailed, false),
+            (tentative | AddressFlags::Dadfailed, false),
+        ] {
+            let own = vec![
+                AddressAttribute::Address(ip("2001:db8::5")),
+                AddressAttribute::Flags(flags),
+            ];
+            let expected = ours.then(|| ip("2001:db8::5"));
+            assert_eq!(own_address(&address(2, 64, own)), expected, "{flags:?}");
+        }
     }
 }

@@ -44,6 +44,8 @@ pub(super) struct Target {
     silent_since: Option<Instant>,
     vanished: Option<Instant>,
     resolved: Option<Instant>,
+    /// Since when no way leads to where it is.
+    lost: Option<Instant>,
     /// It was asked for as long as patience lasts, and nobody answered.
     in_vain: bool,
 }
@@ -60,8 +62,30 @@ impl Target {
             silent_since: None,
             vanished: None,
             resolved: None,
+            lost: None,
             in_vain: false,
         }
+    }
+
+    /// Whether a judgement of the place is the one before.
+    pub(super) fn is_at(&mut self, place: &Result<u32, String>) -> bool {
+        let same = self.place.as_ref() == Some(place);
+        if same {
+            self.lost = None;
+        }
+        same
+    }
+
+    /// Whether it stays where it is for now, though no way leads there any more. While the interface
+    /// is down (`resting`) nothing can be sent, and what was true before is the likeliest to be true
+    /// after; when it comes back, its addresses and routes come one after another.
+    pub(super) fn holds_on(&mut self, resting: bool, now: Instant) -> bool {
+        if resting {
+            self.lost = None;
+            return true;
+        }
+        let since = *self.lost.get_or_insert(now);
+        now < since + PATIENCE
     }
 
     /// Takes another judgement of the place; nothing known elsewhere holds here.

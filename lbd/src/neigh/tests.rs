@@ -55,6 +55,8 @@ struct Room {
     suspects: mpsc::Sender<IpAddr>,
     heard: mpsc::Receiver<Event>,
     told: HashMap<IpAddr, Reach>,
+    /// How often an address was told to be out of reach.
+    lost: u32,
     restored: u32,
     tasks: [JoinHandle<()>; 2],
 }
@@ -75,6 +77,7 @@ impl Room {
             suspects,
             heard,
             told: HashMap::new(),
+            lost: 0,
             restored: 0,
             tasks,
         }
@@ -105,6 +108,7 @@ impl Room {
         match self.heard.recv().await.expect("the room is alive") {
             Event::Neighbor(news) => {
                 println!("{}: {:?}", news.address, news.reach);
+                self.lost += u32::from(matches!(news.reach, Reach::Unreachable(_)));
                 self.told.insert(news.address, news.reach);
             }
             Event::Restored { kind } => {
@@ -394,8 +398,16 @@ fn t58_reach_outlives_a_link_that_is_down_and_follows_one_made_anew() {
             ip("link set lbdn0 up");
             room.listen(Duration::from_millis(60)).await;
         }
+        // Addresses go with the carrier where systemd-networkd manages them, and come after it.
+        ip("link set lbdn0 down");
+        ip("addr del 192.0.2.5/24 dev lbdn0");
+        ip("link set lbdn0 up");
+        room.listen(Duration::from_millis(500)).await;
+        ip("addr add 192.0.2.5/24 dev lbdn0");
+        room.listen(Duration::from_millis(300)).await;
         let at = &room.told[&address("192.0.2.21")];
         assert!(matches!(at, Reach::Neighbor { mac: OLD, .. }), "{at:?}");
+        assert_eq!(room.lost, 0, "never out of reach meanwhile");
         let since = Instant::now();
         while entry("192.0.2.21")
             .await

@@ -88,6 +88,7 @@ async fn serve(
         handle: netlink::rtnetlink()?,
         judged: now,
         unjudged: false,
+        doubtful: false,
         tell_again: false,
         events,
     };
@@ -133,6 +134,9 @@ async fn serve(
                     watch.judge().await?;
                     watch.look().await?;
                 } else {
+                    if watch.doubtful {
+                        watch.judge().await?;
+                    }
                     watch.tend().await?;
                 }
             }
@@ -150,6 +154,8 @@ struct Watch<'a> {
     judged: Instant,
     /// Routes changed since they were last asked for.
     unjudged: bool,
+    /// A way seems lost, which is asked for again before it is believed.
+    doubtful: bool,
     /// All is told anew, whether it changed or not.
     tell_again: bool,
     events: &'a mpsc::Sender<Event>,
@@ -183,6 +189,7 @@ impl Watch<'_> {
     async fn judge(&mut self) -> io::Result<()> {
         self.judged = Instant::now();
         self.unjudged = false;
+        self.doubtful = false;
         let mut moved = false;
         let addresses: Vec<IpAddr> = self.targets.keys().copied().collect();
         for address in addresses {
@@ -196,11 +203,25 @@ impl Watch<'_> {
                 _ => route::ask(&self.handle, address, oif.map(|link| link.ifindex)).await?,
             };
             let place = route::judge(&target.wanted, &found, &self.links, &self.plan.interfaces);
-            if target.place.as_ref() == Some(&place) || (place.is_err() && self.resting(target)) {
+            let interface = self
+                .interface_of(target)
+                .map(|link| !(link.up && link.carrier));
+            let Some(target) = self.targets.get_mut(&address) else {
+                continue;
+            };
+            if target.is_at(&place) {
                 continue;
             }
+            if place.is_err()
+                && let Some(resting) = interface
+                && target.holds_on(resting, self.judged)
+            {
+                self.doubtful |= !resting;
+                continue;
+            }
+            let key = target.key();
             debug!(%address, ?place, "way judged");
-            self.release(&target.key().into_iter().collect()).await;
+            self.release(&key.into_iter().collect()).await;
             if let Some(target) = self.targets.get_mut(&address) {
                 target.move_to(place);
                 moved = true;
@@ -209,15 +230,12 @@ impl Watch<'_> {
         if moved { self.look().await } else { Ok(()) }
     }
 
-    /// Whether the target's interface is there but down or without carrier. Nothing can be sent
-    /// then, and what was true before is the likeliest to be true after.
-    fn resting(&self, target: &Target) -> bool {
+    /// The interface a target is at, if it is still there.
+    fn interface_of(&self, target: &Target) -> Option<&Link> {
         let Some(Ok(ifindex)) = target.place else {
-            return false;
+            return None;
         };
-        self.links
-            .iter()
-            .any(|link| link.ifindex == ifindex && !(link.up && link.carrier))
+        self.links.iter().find(|link| link.ifindex == ifindex)
     }
 
     /// Reads the whole neighbour table and does what it asks for.
