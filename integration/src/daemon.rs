@@ -151,6 +151,12 @@ impl Daemon {
         self.copy = Some(copy);
     }
 
+    /// From the next start on it tells `socket` what it would tell systemd.
+    pub fn notify(&mut self, socket: &Path) {
+        let socket = socket.to_str().expect("a path");
+        self.start_by(&["env", &format!("NOTIFY_SOCKET={socket}")]);
+    }
+
     fn start_by(&mut self, words: &[&str]) {
         self.starter = words.iter().map(|word| (*word).to_owned()).collect();
     }

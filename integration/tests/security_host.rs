@@ -245,14 +245,17 @@ fn t60e_the_units_filter_refuses_what_takes_hosts_over() {
 fn t60e_the_units_filter_lets_lbd_work() {
     isolated(|| {
         let wire = Wire::new();
+        let exec = [("type", "\"exec\""), ("command", "[\"/bin/true\"]")];
         let conf = Conf::one(ServiceConf::tcp("web", PORT).pinned_reals(1..=2))
             .service(ServiceConf::proxied("shop", 81).routed(1..=1, 80))
-            .service(ServiceConf::udp("dns", 53).pinned_reals(1..=2));
+            .service(ServiceConf::udp("dns", 53).pinned_reals(1..=1).check(&exec))
+            .lbd("allow_exec", "true");
         let mut lbd = Daemon::prepare(&wire.lb, &conf);
         let counts = lbd.dir().join("calls");
         lbd.count_calls(&counts);
         lbd.spawn();
         lbd.wait_ready();
+        lbd.wait_real("dns", "rs1", "up", Duration::from_secs(10));
         lbd.ctl(&["status"]).ok();
         lbd.ctl(&["real", "drain", "web", "rs1"]).ok();
         lbd.ctl(&["reload"]).ok();
@@ -282,6 +285,7 @@ fn t60e_the_units_filter_lets_lbd_work() {
             called.contains("epoll_wait") || called.contains("epoll_pwait"),
             "{text}"
         );
+        assert!(called.contains("capset"), "a check's program: {text}");
         let through = let_through();
         let refused: Vec<_> = called
             .iter()

@@ -6,7 +6,6 @@ mod manual;
 use args::{Args, Command};
 use clap::{CommandFactory, Parser};
 use lbcore::api::Envelope;
-use lbcore::config;
 use lbd::daemon::{self, Options, StartError};
 use std::process::ExitCode;
 
@@ -98,15 +97,7 @@ async fn examine(args: &Args) -> ExitCode {
 }
 
 async fn cleanup(args: &Args, dry_run: bool) -> ExitCode {
-    // Without a readable file, leftovers are looked for in the default places.
-    let config = match daemon::check_file(&args.config, false, false).await {
-        Ok(loaded) => loaded.config,
-        Err(_) => config::Config {
-            lbd: config::Lbd::default(),
-            network: config::Network::default(),
-            services: Vec::new(),
-        },
-    };
+    let config = daemon::config_to_clean(&args.config);
     let (done, failed) = daemon::cleanup(&config, dry_run).await;
     let verb = if dry_run { "would remove" } else { "removed" };
     done.iter().for_each(|what| println!("{verb}: {what}"));

@@ -42,7 +42,7 @@ pub use model::*;
 pub use offline::{OfflineReport, offline_check, offline_check_all};
 pub use overlay::{Composed, Overlay, RuntimeChange, compose, drift};
 pub use render::render;
-pub use salvage::state_dir_of_bad;
+pub use salvage::lbd_path_of_bad;
 pub use secrets::{Shown, TAKEN_OUT, without_secrets};
 pub use sources::{SourceFile, Sources};
 pub use validate::{MAX_BYTES, check, check_bytes, parse};

@@ -5,11 +5,11 @@ use toml::de::DeTable;
 
 /// `lbd.state_dir` of a file that may be bad in any way, if it is there and an absolute path: it
 /// says where the last good configuration is.
-pub fn state_dir_of_bad(bytes: &[u8]) -> Option<PathBuf> {
+pub fn lbd_path_of_bad(bytes: &[u8], key: &str) -> Option<PathBuf> {
     let text = String::from_utf8_lossy(bytes);
     let (table, _faults) = DeTable::parse_recoverable(&text);
     let lbd = table.get_ref().get("lbd")?.get_ref().as_table()?;
-    let said = PathBuf::from(lbd.get("state_dir")?.get_ref().as_str()?);
+    let said = PathBuf::from(lbd.get(key)?.get_ref().as_str()?);
     said.is_absolute().then_some(said)
 }
 
@@ -19,7 +19,7 @@ mod tests {
 
     #[test]
     fn t24_state_dir_is_found_in_a_bad_file_and_only_where_it_stands() {
-        let found = |text: &str| state_dir_of_bad(text.as_bytes());
+        let found = |text: &str| lbd_path_of_bad(text.as_bytes(), "state_dir");
         let there = Some(PathBuf::from("/srv/lbd"));
         for text in [
             "[lbd]\nstate_dir = \"/srv/lbd\" # here\nnonsense = 1\n",
@@ -39,6 +39,6 @@ mod tests {
         ] {
             assert_eq!(found(text), None, "{text}");
         }
-        assert_eq!(state_dir_of_bad(b"\xff\xfe\x00[lbd"), None);
+        assert_eq!(lbd_path_of_bad(b"\xff\xfe\x00[lbd", "state_dir"), None);
     }
 }

@@ -90,6 +90,11 @@ impl Access {
         self.admin_gid
     }
 
+    /// Whether a group may look that may not change things.
+    pub fn has_readers(&self) -> bool {
+        matches!(self.readers, Readers::Group(Some(_)))
+    }
+
     /// Whether `peer` may change things.
     pub fn may_change(&self, peer: &Peer) -> bool {
         peer.uid == 0

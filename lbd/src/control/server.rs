@@ -71,8 +71,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds `path` with mode 0660, and gives it to the administrators' group where that is
-    /// allowed. The socket of a dead lbd is replaced; a living one keeps it.
+    /// Binds `path` for whom `access` lets in. The socket of a dead lbd is replaced; a living one
+    /// keeps it.
     ///
     /// The socket is made beside its path and moved there when nobody but the owner and the
     /// group can connect any more: there is no moment with other permissions, and none without
@@ -80,7 +80,7 @@ impl Server {
     ///
     /// # Errors
     /// Somebody answers there, something else is there, or the directory cannot be written.
-    pub fn bind(path: &Path, admin_gid: Option<u32>) -> Result<Self, BindError> {
+    pub fn bind(path: &Path, access: &Access) -> Result<Self, BindError> {
         let failed = |source| BindError::Io {
             path: path.into(),
             source,
@@ -97,7 +97,7 @@ impl Server {
             Err(e) => return Err(failed(e)),
         }
         let fresh = path.with_extension(format!("sock.{}", std::process::id()));
-        let made = listen(&fresh, admin_gid).and_then(|made| {
+        let made = listen(&fresh, access).and_then(|made| {
             fs::rename(&fresh, path)?;
             Ok(made)
         });
@@ -114,11 +114,15 @@ impl Server {
     }
 
     /// Serves until the daemon's end of `asks` is gone. `access` may change while it runs.
-    pub async fn run(self, access: watch::Receiver<Arc<Access>>, asks: mpsc::Sender<Ask>) {
+    pub async fn run(self, mut access: watch::Receiver<Arc<Access>>, asks: mpsc::Sender<Ask>) {
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
+                Ok(()) = access.changed() => {
+                    self.follow(&access.borrow_and_update().clone());
+                    continue;
+                }
                 () = asks.closed() => return,
             };
             let stream = match accepted {
@@ -150,10 +154,24 @@ impl Server {
     }
 }
 
+impl Server {
+    fn is_ours(&self) -> bool {
+        let ours = |there: fs::Metadata| (there.dev(), there.ino()) == self.identity;
+        fs::symlink_metadata(&self.path).is_ok_and(ours)
+    }
+
+    fn follow(&self, access: &Access) {
+        if self.is_ours()
+            && let Err(error) = open_to(&self.path, access)
+        {
+            warn!(%error, "control: the socket keeps its group and mode");
+        }
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
-        let ours = |there: fs::Metadata| (there.dev(), there.ino()) == self.identity;
-        if fs::symlink_metadata(&self.path).is_ok_and(ours) {
+        if self.is_ours() {
             // If it stays, the next lbd finds that nobody answers there and replaces it.
             let _ = fs::remove_file(&self.path);
         }
@@ -172,7 +190,7 @@ fn somebody_answers(path: &Path) -> io::Result<bool> {
     }
 }
 
-fn listen(path: &Path, admin_gid: Option<u32>) -> io::Result<(UnixListener, (u64, u64))> {
+fn listen(path: &Path, access: &Access) -> io::Result<(UnixListener, (u64, u64))> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
@@ -180,16 +198,29 @@ fn listen(path: &Path, admin_gid: Option<u32>) -> io::Result<(UnixListener, (u64
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     socket.bind(&SockAddr::unix(path)?)?;
-    fs::set_permissions(path, Permissions::from_mode(0o660))?;
-    if let Some(gid) = admin_gid
-        && let Err(error) = chown(path, None, Some(gid))
-    {
-        warn!(%error, gid, "control: the socket cannot be given to admin_group");
-    }
+    open_to(path, access)?;
     socket.listen(BACKLOG)?;
     let there = fs::symlink_metadata(path)?;
     let listener = UnixListener::from_std(std::os::unix::net::UnixListener::from(socket))?;
     Ok((listener, (there.dev(), there.ino())))
+}
+
+/// Gives the socket the administrators' group and mode 0660. With a group of readers the mode is 0666,
+/// for a file has one group alone; who connects is asked in any case.
+fn open_to(path: &Path, access: &Access) -> io::Result<()> {
+    let group = fs::symlink_metadata(path)?.gid();
+    if let Some(gid) = access.admin_gid().filter(|gid| *gid != group)
+        && let Err(error) = chown(path, None, Some(gid))
+    {
+        warn!(
+            %error,
+            gid,
+            "control: the socket cannot be given to admin_group: its members are let in where lbd \
+             is a member, too (SupplementaryGroups= in the unit)"
+        );
+    }
+    let mode = if access.has_readers() { 0o666 } else { 0o660 };
+    fs::set_permissions(path, Permissions::from_mode(mode))
 }
 
 /// Tells one too many that lbd is busy. The answer fits any socket buffer; where it does not, the

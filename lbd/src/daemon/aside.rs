@@ -1,11 +1,11 @@
 //! What lbd does beside running: look at a file, and clear away what a killed lbd left.
 
 use super::reload::{self, Loaded, Refused};
-use super::start::places;
+use super::start::{places, salvaged};
 use crate::doctor::{self, HostPlan};
 use crate::{guard, intercept, link, neigh, xdp};
 use lbcore::api::DoctorView;
-use lbcore::config::Config;
+use lbcore::config::{Config, Network};
 use std::path::Path;
 
 /// `lbd --check`: the findings of a file, and whether it is good. With `host`, also what this host
@@ -32,6 +32,19 @@ pub async fn examine_host(file: &Path) -> DoctorView {
             doctor::examine_host(HostPlan { config, running }).await
         }
         Err(refused) => doctor::refused(refused.summary, file),
+    }
+}
+
+/// What `lbd cleanup` is to clear away after: the file's configuration. Of a bad file only the
+/// directories are known.
+pub fn config_to_clean(file: &Path) -> Config {
+    match reload::load(file) {
+        Ok(loaded) => loaded.config,
+        Err(_) => Config {
+            lbd: salvaged(file),
+            network: Network::default(),
+            services: Vec::new(),
+        },
     }
 }
 

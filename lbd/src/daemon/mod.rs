@@ -32,7 +32,7 @@ mod watch_file;
 mod watchdog;
 mod world;
 
-pub use aside::{check_file, cleanup, examine_host};
+pub use aside::{check_file, cleanup, config_to_clean, examine_host};
 pub use rules::print_rules;
 pub use start::{StartError, run};
 

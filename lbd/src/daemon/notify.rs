@@ -1,6 +1,7 @@
 //! What systemd is told (sd_notify(3)); nothing is done where nobody listens.
 
 use crate::sys::clock;
+use lbcore::time::Tick;
 use sd_notify::NotifyState;
 use std::time::Duration;
 use tracing::debug;
@@ -11,6 +12,23 @@ pub struct Notifier {
     status: String,
     watchdog: Option<u64>,
     fed_ms: u64,
+    /// When it was last asked to wait on.
+    asked: Option<Tick>,
+}
+
+/// As long as systemd waits on after it was asked to.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often it is asked: three times before its patience ends.
+const PATIENCE_EVERY: Duration = Duration::from_secs(10);
+
+/// Asks systemd to wait on, again and again, and never ends: for a stop that takes as long as
+/// `shutdown_timeout` says.
+pub async fn stay_patient() {
+    loop {
+        Notifier::ask_for_patience();
+        tokio::time::sleep(PATIENCE_EVERY).await;
+    }
 }
 
 impl Notifier {
@@ -21,6 +39,7 @@ impl Notifier {
             status: String::new(),
             watchdog: watchdog.map(|w: Duration| (w.as_millis() / 3) as u64),
             fed_ms: 0,
+            asked: None,
         }
     }
 
@@ -33,6 +52,21 @@ impl Notifier {
     /// READY=1.
     pub fn ready(&self) {
         Self::tell(&[NotifyState::Ready]);
+    }
+
+    /// Not ready, or not ended, and all is well: systemd waits [`PATIENCE`] longer than now, whatever
+    /// its limit for a start or a stop (EXTEND_TIMEOUT_USEC). At most once a [`PATIENCE_EVERY`].
+    pub fn wait_on(&mut self) {
+        let now = clock::now();
+        if self.asked.is_none_or(|asked| now >= asked + PATIENCE_EVERY) {
+            self.asked = Some(now);
+            Self::ask_for_patience();
+        }
+    }
+
+    fn ask_for_patience() {
+        let micros = u32::try_from(PATIENCE.as_micros()).unwrap_or(u32::MAX);
+        Self::tell(&[NotifyState::ExtendTimeoutUsec(micros)]);
     }
 
     /// RELOADING=1 with the time systemd asks for.

@@ -281,7 +281,11 @@ pub(super) fn replace(path: &Path, bytes: &[u8], mode: u32, sync: bool) -> io::R
         }
         fs::rename(&temporary, path)
     };
-    write().map_err(|e| at(path, e))
+    write().map_err(|e| {
+        // On a full disk it would take what becomes free.
+        let _ = fs::remove_file(&temporary);
+        at(path, e)
+    })
 }
 
 #[cfg(test)]

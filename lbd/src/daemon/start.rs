@@ -5,7 +5,7 @@ use super::Options;
 use super::config_files;
 use super::filed::Filed;
 use super::history::History;
-use super::notify::Notifier;
+use super::notify::{Notifier, stay_patient};
 use super::persist::Places;
 use super::plans;
 use super::reconciler::{Beginning, Reconciler, access_of, compose, pinned};
@@ -114,7 +114,7 @@ async fn first_config(options: &Options) -> Result<(Loaded, Option<Refused>), St
     if options.strict {
         return Err(StartError::Config(refused));
     }
-    let history = History::load(&state_dir_of_bad(&options.config));
+    let history = History::load(&salvaged(&options.config).state_dir);
     let last_good = history.last_good().map(|(_, sources)| sources);
     match last_good.map(reload::judge) {
         Some(Ok(loaded)) => Ok((loaded, Some(refused))),
@@ -122,11 +122,21 @@ async fn first_config(options: &Options) -> Result<(Loaded, Option<Refused>), St
     }
 }
 
-/// Where a bad file says that state is kept, else the default.
-fn state_dir_of_bad(file: &Path) -> std::path::PathBuf {
+/// Where a bad file says that things are, as far as that can be read; else the defaults.
+pub(super) fn salvaged(file: &Path) -> config::Lbd {
     // It matters most when another file is the one that cannot be read.
     let text = config_files::read_main(file).unwrap_or_default();
-    config::state_dir_of_bad(&text).unwrap_or_else(|| config::Lbd::default().state_dir)
+    let mut lbd = config::Lbd::default();
+    for (key, place) in [
+        ("run_dir", &mut lbd.run_dir),
+        ("state_dir", &mut lbd.state_dir),
+        ("bpf_dir", &mut lbd.bpf_dir),
+    ] {
+        if let Some(said) = config::lbd_path_of_bad(&text, key) {
+            *place = said;
+        }
+    }
+    lbd
 }
 
 /// Runs lbd until a signal stops it.
@@ -135,6 +145,8 @@ fn state_dir_of_bad(file: &Path) -> std::path::PathBuf {
 /// Why it cannot start.
 pub async fn run(options: Options) -> Result<(), StartError> {
     let mut signals = Signals::new().map_err(system("hearing signals"))?;
+    // A change from here on is news, whenever it is noticed.
+    let read = config_files::read(&options.config).ok();
     let (loaded, fallback) = first_config(&options).await?;
     let config = &loaded.config;
     let log = crate::log::set(&config.lbd);
@@ -207,14 +219,13 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     let board = Board::new(&registry).map_err(|e| StartError::Missing(e.to_string()))?;
     let board = Arc::new(board);
     let (access, access_warnings) = access_of(&config);
-    let server =
-        Server::bind(&places.socket(), access.admin_gid()).map_err(|error| match error {
-            BindError::Io { path, source } => {
-                let words = format!("{}: {source}", path.display());
-                system("making the control socket")(io::Error::new(source.kind(), words))
-            }
-            other => StartError::Missing(other.to_string()),
-        })?;
+    let server = Server::bind(&places.socket(), &access).map_err(|error| match error {
+        BindError::Io { path, source } => {
+            let words = format!("{}: {source}", path.display());
+            system("making the control socket")(io::Error::new(source.kind(), words))
+        }
+        other => StartError::Missing(other.to_string()),
+    })?;
 
     let now = (clock::now(), SystemTime::now());
     let rings = Rings::recovered(&set.rings, &key);
@@ -260,6 +271,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     if config.lbd.watch {
         tasks.push(tokio::spawn(watch_file::run(
             options.config,
+            read,
             reload.clone(),
         )));
     }
@@ -294,6 +306,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     let mut finished = std::pin::pin!(proxy.finish(patience));
     tokio::select! {
         () = &mut finished => {}
+        () = stay_patient() => {}
         _ = signals.until_stop(&reload) => {
             proxy.hurry();
             finished.await;

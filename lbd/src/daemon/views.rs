@@ -3,6 +3,7 @@
 mod service;
 mod vip;
 
+use super::plans;
 use super::reconciler::Reconciler;
 use crate::control::MetricsView;
 use crate::control::metrics::{Connects, Datagrams, Transitions};
@@ -238,10 +239,13 @@ impl Reconciler {
         drift
     }
 
-    /// What the first service of a VIP says of announcing it.
+    /// What services say of announcing a VIP of theirs: whichever is most willing.
     pub(super) fn announce_of(&self, vip: IpAddr) -> Option<Announce> {
-        let mut services = self.world.services();
-        Some(services.find(|s| s.vips.contains(&vip))?.announce)
+        let services = self.world.services();
+        let said = services
+            .filter(|s| s.vips.contains(&vip))
+            .map(|s| s.announce);
+        said.reduce(plans::most_willing)
     }
 
     fn warnings(&self, table: &ServiceTable) -> Vec<String> {
@@ -330,14 +334,6 @@ impl Reconciler {
             evictions.insert(why.word().to_owned(), self.live.evicted(why));
         }
         evictions.insert("unremembered".to_owned(), self.live.unremembered());
-        let of = |(id, to): (&RealId, &BTreeMap<&'static str, u64>)| {
-            let (service, member) = table.member(*id)?;
-            Some(Transitions {
-                service: service.name.to_string(),
-                real: member.name.clone(),
-                to: to.clone(),
-            })
-        };
         MetricsView {
             status: self.status(),
             maintenance: self.world.maintenance.is_some(),
@@ -346,7 +342,7 @@ impl Reconciler {
             last_reload_success: self.tallies.last_success,
             evictions,
             restored: self.tallies.restored.clone(),
-            transitions: self.tallies.transitions.iter().filter_map(of).collect(),
+            transitions: self.transitions(&table),
             datagrams: self.datagrams(),
             connects: self.connects(&table),
         }
@@ -377,8 +373,15 @@ impl Reconciler {
         [("in", Way::ToReal), ("out", Way::ToClient)].map(of).into()
     }
 
-    /// How long reals took to accept, in the order of their names: of two with one name (one of
-    /// them removed) only one may be told.
+    /// How often reals came into a state.
+    fn transitions(&self, table: &ServiceTable) -> Vec<Transitions> {
+        let counted = self.tallies.transitions.iter();
+        named(counted.map(|(id, to)| (*id, to.clone())), table)
+            .map(|(service, real, to)| Transitions { service, real, to })
+            .collect()
+    }
+
+    /// How long reals took to accept.
     fn connects(&self, table: &ServiceTable) -> Vec<Connects> {
         let mut by_real: HashMap<RealId, ConnectTimes> = HashMap::new();
         for worker in self.live.proxies() {
@@ -386,26 +389,33 @@ impl Reconciler {
                 by_real.entry(real).or_default().merge(&times);
             }
         }
-        let mut by_name = BTreeMap::new();
-        for (id, times) in by_real {
-            if let Some((service, member)) = table.member(id) {
-                let name = (
-                    service.name.to_string(),
-                    member.lingering,
-                    member.name.clone(),
-                );
-                by_name.insert(name, times);
-            }
-        }
-        let mut told = BTreeSet::new();
-        let one = |((service, _, real), times): ((String, bool, String), ConnectTimes)| {
-            let new = told.insert((service.clone(), real.clone()));
-            new.then_some(Connects {
+        named(by_real, table)
+            .map(|(service, real, times)| Connects {
                 service,
                 real,
                 times,
             })
-        };
-        by_name.into_iter().filter_map(one).collect()
+            .collect()
     }
+}
+
+/// What is known of reals with their services' names and their own, in that order: of two with one
+/// name (one of them removed) only the one that is there may be told.
+fn named<T>(
+    of: impl IntoIterator<Item = (RealId, T)>,
+    table: &ServiceTable,
+) -> impl Iterator<Item = (String, String, T)> {
+    let mut by_name = BTreeMap::new();
+    for (id, what) in of {
+        if let Some((service, member)) = table.member(id) {
+            let name = (service.name.to_string(), member.name.clone());
+            by_name.insert((name, member.lingering), what);
+        }
+    }
+    let mut told = None;
+    by_name.into_iter().filter_map(move |((name, _), what)| {
+        let new = told.as_ref() != Some(&name);
+        told = Some(name.clone());
+        new.then_some((name.0, name.1, what))
+    })
 }

@@ -17,21 +17,13 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Editors write in several steps; this long without another is the end of it.
 const SETTLE: Duration = Duration::from_millis(200);
 
-/// Asks for a reload whenever the files have other contents, until nobody hears `reloads`.
-pub async fn run(file: PathBuf, reloads: mpsc::Sender<Trigger>) {
+/// Asks for a reload whenever the files have other contents, until nobody hears `reloads`. `seen` is
+/// what they had when lbd began to read them; `None`: one could not be read.
+pub async fn run(file: PathBuf, mut seen: Option<Files>, reloads: mpsc::Sender<Trigger>) {
     let (hints, mut hinted) = mpsc::channel(1);
     let mut watched = Watched::new(hints);
-    let mut seen = contents(&file).await;
     watched.follow(&file, seen.as_ref());
     loop {
-        tokio::select! {
-            Some(()) = hinted.recv() => {
-                tokio::time::sleep(SETTLE).await;
-                while hinted.try_recv().is_ok() {}
-            }
-            () = tokio::time::sleep(LOOK_EVERY) => {}
-            () = reloads.closed() => return,
-        }
         let now = contents(&file).await;
         if now.is_some() && now != seen {
             seen = now;
@@ -43,6 +35,14 @@ pub async fn run(file: PathBuf, reloads: mpsc::Sender<Trigger>) {
             {
                 return;
             }
+        }
+        tokio::select! {
+            Some(()) = hinted.recv() => {
+                tokio::time::sleep(SETTLE).await;
+                while hinted.try_recv().is_ok() {}
+            }
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = reloads.closed() => return,
         }
     }
 }

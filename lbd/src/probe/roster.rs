@@ -351,7 +351,8 @@ impl Judged {
         let verdict = self.health.verdict();
         let is_so = |at: &usize| self.health.trackers()[*at].state() == verdict;
         let before = self.decides;
-        let kept = Some(before).filter(|at| !turned && is_so(at));
+        // After a restart a check may be down that has said nothing yet.
+        let kept = Some(before).filter(|at| !turned && is_so(at) && !self.said[*at].is_empty());
         let found = kept.or_else(|| {
             let mut all = std::iter::once(index).chain(0..self.said.len());
             all.find(is_so)

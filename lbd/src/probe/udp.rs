@@ -2,6 +2,7 @@
 
 use super::{Found, ProbeError, Question, datagram};
 use lbcore::config::UdpCheck;
+use tokio::time::Instant;
 
 /// Of an answer so much is looked at: no datagram is longer.
 const MOST: usize = 65_535;
@@ -9,6 +10,8 @@ const MOST: usize = 65_535;
 /// Asks once. Without `expect` any answer passes, and so does silence, since most UDP services
 /// answer only what they understand; an ICMP error (nobody listens there) is a failure.
 pub(super) async fn probe(question: &Question, check: &UdpCheck) -> Result<Found, ProbeError> {
+    // The way there may take a part of the time: a MAC address has to be asked for.
+    let shortly_before_the_end = Instant::now() + datagram::shortly_before(question.timeout);
     let mut socket = datagram::udp(question).await?;
     let send = check.send.as_bytes();
     socket.send(send).await?;
@@ -25,8 +28,8 @@ pub(super) async fn probe(question: &Question, check: &UdpCheck) -> Result<Found
             }
         }
         None => {
-            let wait = datagram::shortly_before(question.timeout);
-            match tokio::time::timeout(wait, socket.recv(&mut buffer)).await {
+            let answer = socket.recv(&mut buffer);
+            match tokio::time::timeout_at(shortly_before_the_end, answer).await {
                 Ok(Ok(_)) => Ok("udp answer".into()),
                 Ok(Err(error)) => Err(error),
                 Err(_) => Ok("not refused".into()),

@@ -60,6 +60,15 @@ pub(super) fn service(s: &Section<'_>, claims: &mut Claims) -> Option<Service> {
     }
     s.get("fragments", |v| words::FRAGMENTS.read(v));
     let reals = reals(s, mode, &ports, claims);
+    if let Some(sorry) = &sorry {
+        let place = SocketAddr::new(*sorry.get_ref(), 0);
+        if let Some(real) = reals.iter().find(|real| real.place() == place) {
+            let message = format!("{} is the real `{}`, too", sorry.get_ref(), real.name);
+            let fault = Fault::new(message)
+                .help("who answers when nobody else does is another machine, or a real with backup = true");
+            s.faults.error(sorry.span(), &s.path_of("sorry"), fault);
+        }
+    }
     let min_healthy = min_healthy(s, reals.len());
     let section = s.table("proxy", &PROXY);
     let proxy = proxy::proxy(s, section.as_ref(), mode, protocol);

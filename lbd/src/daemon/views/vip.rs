@@ -18,13 +18,10 @@ impl Reconciler {
                 .services()
                 .filter(|s| s.vips.contains(&vip))
                 .collect();
-            let Some(first) = services.first() else {
+            let Some(announce) = self.announce_of(vip) else {
                 continue;
             };
-            let (names, announce) = (
-                services.iter().map(|s| s.name.clone()).collect::<Vec<_>>(),
-                first.announce,
-            );
+            let names: Vec<_> = services.iter().map(|s| s.name.clone()).collect();
             let released = self.world.maintenance.is_some();
             let released = released.then(|| "in maintenance".to_owned());
             let known: Vec<_> = self
