@@ -174,11 +174,17 @@ impl Built {
     }
 }
 
+/// An lbd that did not write it remembered rings of services that tracked changes alone.
+fn for_good() -> u64 {
+    FOR_GOOD.0
+}
+
 /// A ring as the next process builds it again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RememberedRing {
     kind: Kind,
     reals: Vec<Share>,
+    #[serde(default = "for_good")]
     unremembered_until: u64,
     past: Option<RememberedPast>,
 }

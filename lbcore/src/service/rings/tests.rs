@@ -214,3 +214,17 @@ fn what_was_not_remembered_outlives_the_switch_to_remembering() {
     let past = flows(&mut rings, Kind::Maglev, &[1, 0, 1], later);
     assert_eq!(past, Some((Kind::Maglev, first, end)));
 }
+
+#[test]
+fn what_an_older_lbd_remembered_is_of_a_service_that_tracks_changes() {
+    let mut rings = Rings::default();
+    get(&mut rings, &[1, 1], Tick(1_000));
+    let mut written = serde_json::to_value(rings.remembered()).expect("JSON");
+    let ring = written["7"].as_object_mut().expect("the service's");
+    assert!(ring.remove("unremembered_until").is_some());
+    let read = serde_json::from_value(written).expect("as an older one wrote it");
+    assert_eq!(
+        Rings::recovered(&read, &key()).remembered(),
+        rings.remembered()
+    );
+}
