@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use toml::de::DeTable;
 
-/// `lbd.state_dir` of a file that may be bad in any way, if it is there and an absolute path: it
-/// says where the last good configuration is.
+/// A path in `[lbd]` of a file that may be bad in any way, if it is there and absolute: where the last
+/// good configuration is (`state_dir`), or the socket of an lbd that may run (`run_dir`).
 pub fn lbd_path_of_bad(bytes: &[u8], key: &str) -> Option<PathBuf> {
     let text = String::from_utf8_lossy(bytes);
     let (table, _faults) = DeTable::parse_recoverable(&text);

@@ -150,12 +150,15 @@ impl Model {
     pub fn done(&mut self, action: &Action, result: Result<ChangeView, Failure>, now: SystemTime) {
         let (ok, words) = match result {
             Ok(view) => {
-                let mut words = match view.changes.as_slice() {
-                    [] => "it was so already".to_owned(),
-                    changes => changes.join(", "),
-                };
                 let not_saved = view.saved.state == SavedState::No;
-                if not_saved && let Some(saved) = change::saved(&view.saved, false) {
+                let mut words = match (view.changes.as_slice(), view.saved.state) {
+                    ([], SavedState::Unchanged) => "it was so already".to_owned(),
+                    ([], _) => "it runs so already".to_owned(),
+                    (changes, _) => changes.join(", "),
+                };
+                if (not_saved || view.changes.is_empty())
+                    && let Some(saved) = change::saved(&view.saved, false)
+                {
                     words = format!("{words}; {saved}");
                 }
                 (!not_saved, words)

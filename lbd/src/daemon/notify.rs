@@ -54,8 +54,8 @@ impl Notifier {
         Self::tell(&[NotifyState::Ready]);
     }
 
-    /// Not ready, or not ended, and all is well: systemd waits [`PATIENCE`] longer than now, whatever
-    /// its limit for a start or a stop (EXTEND_TIMEOUT_USEC). At most once a [`PATIENCE_EVERY`].
+    /// Not ready yet, and all is well: systemd waits for [`PATIENCE`] from now, whatever its limit for a
+    /// start (EXTEND_TIMEOUT_USEC). It is asked once a [`PATIENCE_EVERY`], however often this is called.
     pub fn wait_on(&mut self) {
         let now = clock::now();
         if self.asked.is_none_or(|asked| now >= asked + PATIENCE_EVERY) {

@@ -259,7 +259,7 @@ fn idle(front: &Settings, back: &Settings) -> Option<Duration> {
 }
 
 /// A timeout of HAProxy's: 0 is none.
-pub(super) fn or_for_ever(timeout: Duration, longest: Duration) -> Duration {
+fn or_for_ever(timeout: Duration, longest: Duration) -> Duration {
     match timeout.is_zero() {
         true => longest,
         false => timeout,

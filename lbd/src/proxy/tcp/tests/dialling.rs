@@ -14,41 +14,30 @@ fn our_own_address_where_the_service_says_so() {
     });
 }
 
+/// Of these reals only RS2 answers: RS1 refuses, the other keeps silent. Clients notice nothing.
+fn all_reach_rs2(reals: &[&str]) {
+    let listener = real(RS2);
+    let bed = Bed::new(&service(
+        "[service.proxy]\nconnect_timeout = \"300ms\"",
+        reals,
+    ));
+    for _ in 0..6 {
+        let (mut client, mut end) = pair(&listener);
+        client.write_all(b"hello").expect("sent");
+        assert_eq!(said(&mut end, 5), b"hello");
+    }
+    bed.wait_ended(Outcome::Ok, 6);
+    bed.wait_empty();
+}
+
 #[test]
 fn another_real_is_tried_before_the_client_notices() {
-    isolated(|| {
-        let listener = real(RS2);
-        // RS1 refuses, the other keeps silent.
-        let bed = Bed::new(&service(
-            "[service.proxy]\nconnect_timeout = \"300ms\"",
-            &[RS1, RS2, "10.9.0.9:8080"],
-        ));
-        for _ in 0..6 {
-            let (mut client, mut end) = pair(&listener);
-            client.write_all(b"hello").expect("sent");
-            assert_eq!(said(&mut end, 5), b"hello");
-        }
-        bed.wait_ended(Outcome::Ok, 6);
-        bed.wait_empty();
-    });
+    isolated(|| all_reach_rs2(&[RS1, RS2, "10.9.0.9:8080"]));
 }
 
 #[test]
 fn after_one_real_that_refuses_and_one_that_is_silent_the_third_has_its_time() {
-    isolated(|| {
-        let listener = real(RS2);
-        let bed = Bed::new(&service(
-            "[service.proxy]\nconnect_timeout = \"300ms\"",
-            &[RS1, "10.9.0.9:8080", RS2],
-        ));
-        for _ in 0..6 {
-            let (mut client, mut end) = pair(&listener);
-            client.write_all(b"hello").expect("sent");
-            assert_eq!(said(&mut end, 5), b"hello");
-        }
-        bed.wait_ended(Outcome::Ok, 6);
-        bed.wait_empty();
-    });
+    isolated(|| all_reach_rs2(&[RS1, "10.9.0.9:8080", RS2]));
 }
 
 #[test]
