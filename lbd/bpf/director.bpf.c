@@ -16,19 +16,18 @@
 #include "maps.h"
 #include "packet.h"
 
-inline int same_mac(const u8 *a, const u8 *b)
+/* A MAC address in order to compare it; what stands behind it is shifted out. */
+inline u64 mac_at(const u8 *mac)
 {
-	return *(const u32 *)a == *(const u32 *)b
-		&& *(const u16 *)(a + 4) == *(const u16 *)(b + 4);
+	return *(const u64 *)mac << 16;
 }
 
 /* Nothing goes back where it came from, nor to ourselves; senders have addresses of their own. */
 inline int turns_back(const struct ethernet *eth, const struct real *real)
 {
-	const u8 *src = eth->src;
+	u64 src = mac_at(eth->src), dst = mac_at(eth->dst), to = mac_at(real->dst);
 
-	return (src[0] & 1) || !(*(const u32 *)src | *(const u16 *)(src + 4)) || same_mac(real->dst, eth->src)
-		|| same_mac(real->dst, eth->dst) || same_mac(eth->src, eth->dst);
+	return (eth->src[0] & 1) || !src || to == src || to == dst || src == dst;
 }
 
 /* The place of an interface; MAX_INTERFACES if it is none of ours. Verified by itself, so that the
@@ -160,48 +159,61 @@ __attribute__((noinline)) int recount(u64 old, u64 new)
 	return 0;
 }
 
-SEC("xdp")
-int director(struct xdp_md *ctx)
+/* Whether a frame may go to a real. */
+inline int may_go(const struct xdp_md *ctx, const struct ethernet *eth, u32 bytes, const struct real *real)
 {
-	void *data = (void *)(u64)ctx->data;
-	void *end = (void *)(u64)ctx->data_end;
-	struct ethernet *eth = data;
-	struct packet packet;
+	if (!(real->flags & KEEPS) || bytes + sizeof(*eth) > real->largest)
+		return 0;
+	if (real->ifindex != ctx->ingress_ifindex && !(real->flags & REDIRECTED))
+		return 0;
+	return !turns_back(eth, real);
+}
+
+/* Sends a frame that came in at a place to a real. */
+inline int send(const struct xdp_md *ctx, struct ethernet *eth, u32 bytes, const struct real *real,
+		struct tally *tally, u32 at)
+{
+	tally->packets++;
+	tally->bytes += bytes;
+	if (unlikely(at))
+		count(at, RECEIVED);
+	/* Both addresses, which follow one another here and there. */
+	*(u64 *)eth->dst = *(const u64 *)real->dst;
+	*(u32 *)(eth->dst + 8) = *(const u32 *)(real->dst + 8);
+	if (likely(real->ifindex == ctx->ingress_ifindex)) {
+		if (unlikely(at))
+			count(at, SENT);
+		return XDP_TX;
+	}
+	at = place_of(real->ifindex);
+	if (at)
+		count(at, SENT);
+	return bpf_redirect(real->ifindex, 0);
+}
+
+/* What becomes of a plain packet that came in at a place. Made twice, for each family, so that IPv4 does not
+ * carry along what is 0 in its addresses. */
+inline int direct(const struct xdp_md *ctx, struct ethernet *eth, const struct packet *packet,
+		  struct settings *now, u32 at, const struct interface *us)
+{
+	u32 half = read_once(now->half) & 1, coarse, id, state;
+	u64 hash, signature, entry = 0, new = 0, *cell = 0;
 	struct service *service;
-	struct settings *now;
-	struct interface *us;
 	struct tally *tally;
 	struct real *real;
-	u64 hash, signature, entry = 0, new = 0;
-	u64 *cell = 0;
-	u32 zero = 0, at, half, coarse, id = MAX_REALS;
 	int store = 0, begins = 0;
 
-	now = bpf_map_lookup_elem(&settings, &zero);
-	if ((void *)(eth + 1) > end || !now)
+	if (packet->bytes + sizeof(*eth) > read_once(us->largest))
 		return XDP_PASS;
-	at = 0;
-	if (now->interfaces[0].ifindex != ctx->ingress_ifindex) {
-		at = place_of(ctx->ingress_ifindex);
-		if (at >= MAX_INTERFACES)
-			return XDP_PASS;
-	}
-	us = &now->interfaces[unknown(at) & (MAX_INTERFACES - 1)];
-	if (!same_mac(eth->dst, us->mac) || !parse(eth, end, &packet))
-		return XDP_PASS;
-	if (packet.bytes + sizeof(*eth) > read_once(us->largest))
-		return XDP_PASS;
-
-	half = read_once(now->half) & 1;
-	service = service_of(&packet.flow, half);
+	service = service_of(&packet->flow, half);
 	if (!service || !(service->flags & THERE))
 		return XDP_PASS;
-	if (unlikely(is_unfinished(&packet))) {
+	if (unlikely(is_unfinished(packet))) {
 		count(at, UNFINISHED);
 		return XDP_PASS;
 	}
 
-	hash = hash_of_flow(&packet.flow);
+	hash = hash_of_flow(&packet->flow);
 	signature = signature_of(hash);
 	coarse = (u32)(now->now >> 6);
 	if (service->flags & LOOKS_UP)
@@ -211,78 +223,79 @@ int director(struct xdp_md *ctx)
 		if (!is_entry(entry))
 			return XDP_PASS;
 		id = real_of(entry);
+		state = state_of(entry);
 		real = real_at(half, id);
 		if (!real || real->epoch != epoch_of(entry) || real->service != service->id)
 			return XDP_PASS;
 		if (is_expired(entry, coarse, service->idle))
 			return XDP_PASS;
-		if ((packet.flags & SYN)
-		    && (is_in(CLOSING, state_of(entry)) || !(real->flags & TAKES_NEW)))
-			begins = 1;
-		else
-			new = entry_of(id, epoch_of(entry), next_state(state_of(entry), &packet), coarse);
-	}
-	if (!cell || begins) {
-		if (!(service->flags & BY_RING))
-			return XDP_PASS;
-		id = MAX_REALS;
-		ring_pick(service->ring, slot_of(&packet.flow, hash, service->flags & BY_SOURCE), &id);
-		if (service->flags & (TRACK_NONE | TRACK_CHANGES)) {
-			int syn = packet.flags & SYN;
-
-			if (service->past != NONE && !cell) {
-				u32 by_source = service->flags & PAST_BY_SOURCE, past = id;
-
-				ring_pick(service->past, slot_of(&packet.flow, hash, by_source), &past);
-				if (syn) {
-					store = past != id;
-				} else if (past != id) {
-					real = real_at(half, past);
-					if (real && (real->flags & PRESENT) && real->service == service->id)
-						id = past;
-				}
-			}
-			begins |= syn && service->flags & TRACK_CHANGES && !store;
-		} else {
-			store = !cell && !(packet.flags & RST);
-		}
-		if (id >= MAX_REALS)
-			return XDP_PASS;
-		real = real_at(half, id);
-		if (!real || real->service != service->id)
-			return XDP_PASS;
-		if (cell) {
-			u32 from = real_of(entry);
-
-			/* What goes to another real is counted at both. */
-			if (!bpf_map_lookup_elem(&tallies, &from))
+		if (!(packet->flags & SYN) || (!is_in(CLOSING, state) && real->flags & TAKES_NEW)) {
+			if (!may_go(ctx, eth, packet->bytes, real))
 				return XDP_PASS;
-			new = entry_of(id, real->epoch, SYN_RECV, coarse);
-		} else if (store)
-			new = entry_of(id, real->epoch, first_state(&packet), coarse);
+			tally = bpf_map_lookup_elem(&tallies, &id);
+			if (!tally)
+				return XDP_PASS;
+			new = renewed(entry, next_state(state, packet), coarse);
+			if (new != entry) {
+				if (__sync_val_compare_and_swap(cell, entry, new) != entry)
+					return XDP_PASS;
+				recount(entry, new);
+			}
+			return send(ctx, eth, packet->bytes, real, tally, at);
+		}
+		begins = 1;
 	}
-	if (!(real->flags & KEEPS) || packet.bytes + sizeof(*eth) > real->largest)
+
+	if (!(service->flags & BY_RING))
 		return XDP_PASS;
-	if (real->ifindex != ctx->ingress_ifindex && !(real->flags & REDIRECTED))
+	id = MAX_REALS;
+	ring_pick(service->ring, slot_of(&packet->flow, hash, service->flags & BY_SOURCE), &id);
+	if (service->flags & (TRACK_NONE | TRACK_CHANGES)) {
+		int syn = packet->flags & SYN;
+
+		if (service->past != NONE && !cell) {
+			u32 by_source = service->flags & PAST_BY_SOURCE, past = id;
+
+			ring_pick(service->past, slot_of(&packet->flow, hash, by_source), &past);
+			if (syn) {
+				store = past != id;
+			} else if (past != id) {
+				real = real_at(half, past);
+				if (real && (real->flags & PRESENT) && real->service == service->id)
+					id = past;
+			}
+		}
+		begins |= syn && service->flags & TRACK_CHANGES && !store;
+	} else {
+		store = !cell && !(packet->flags & RST);
+	}
+	if (id >= MAX_REALS)
 		return XDP_PASS;
-	if (turns_back(eth, real))
+	real = real_at(half, id);
+	if (!real || real->service != service->id || !may_go(ctx, eth, packet->bytes, real))
 		return XDP_PASS;
 	tally = bpf_map_lookup_elem(&tallies, &id);
 	if (!tally)
 		return XDP_PASS;
-
 	if (cell) {
+		u32 from = real_of(entry);
+
+		/* What goes to another real is counted at both. */
+		if (!bpf_map_lookup_elem(&tallies, &from))
+			return XDP_PASS;
+		new = entry_of(id, real->epoch, SYN_RECV, coarse);
 		if (new != entry) {
 			if (__sync_val_compare_and_swap(cell, entry, new) != entry)
 				return XDP_PASS;
 			recount(entry, new);
 		}
 	} else if (store) {
+		new = entry_of(id, real->epoch, first_state(packet), coarse);
 		/* What is taken up in its middle does not begin. */
-		begins = packet.protocol == IPPROTO_UDP || (packet.flags & SYN);
+		begins = packet->protocol == IPPROTO_UDP || (packet->flags & SYN);
 		if (may_remember(now)) {
 			/* A copy, so that the rest of the program keeps its own in registers. */
-			struct flow flow = packet.flow;
+			struct flow flow = packet->flow;
 
 			/* No room here, or somebody else is at it: the director makes some, or follows the other,
 			 * or knows where a flow goes that finds none. */
@@ -297,23 +310,48 @@ int director(struct xdp_md *ctx)
 				count(at, UNREMEMBERED);
 		}
 	}
-	tally->packets++;
-	tally->bytes += packet.bytes;
 	if (begins)
 		tally->began++;
-	if (unlikely(at))
-		count(at, RECEIVED);
-	__builtin_memcpy(eth->dst, real->dst, 6);
-	__builtin_memcpy(eth->src, real->src, 6);
-	if (likely(real->ifindex == ctx->ingress_ifindex)) {
-		if (unlikely(at))
-			count(at, SENT);
-		return XDP_TX;
+	return send(ctx, eth, packet->bytes, real, tally, at);
+}
+
+SEC("xdp")
+int director(struct xdp_md *ctx)
+{
+	void *data = (void *)(u64)ctx->data;
+	void *end = (void *)(u64)ctx->data_end;
+	struct ethernet *eth = data;
+	struct settings *now;
+	struct interface *us;
+	const void *network;
+	u32 zero = 0, at = 0;
+	u16 type;
+
+	now = bpf_map_lookup_elem(&settings, &zero);
+	if ((void *)(eth + 1) > end || !now)
+		return XDP_PASS;
+	if (now->interfaces[0].ifindex != ctx->ingress_ifindex) {
+		at = place_of(ctx->ingress_ifindex);
+		if (at >= MAX_INTERFACES)
+			return XDP_PASS;
 	}
-	at = place_of(real->ifindex);
-	if (at)
-		count(at, SENT);
-	return bpf_redirect(real->ifindex, 0);
+	us = &now->interfaces[unknown(at) & (MAX_INTERFACES - 1)];
+	if (mac_at(eth->dst) != mac_at(us->mac))
+		return XDP_PASS;
+	network = network_of(eth, end, &type);
+	if (!network)
+		return XDP_PASS;
+	if (likely(type == ETH_P_IP)) {
+		struct packet packet;
+
+		return parse_ipv4(network, end, &packet) ? direct(ctx, eth, &packet, now, at, us) : XDP_PASS;
+	}
+	if (type == ETH_P_IPV6) {
+		struct packet packet;
+
+		return parse_ipv6(network, end, &packet) ? direct(ctx, eth, &packet, now, at, us) : XDP_PASS;
+	}
+	return XDP_PASS;
 }
 
 char _license[] SEC("license") = "Dual MIT/GPL";

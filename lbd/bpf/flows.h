@@ -57,6 +57,12 @@ inline u64 entry_of(u32 real, u32 epoch, u32 state, u32 seen)
 	return (u64)real << 48 | (u64)epoch << 36 | (u64)state << 32 | seen;
 }
 
+/* An entry of the same real, in another state or seen again. */
+inline u64 renewed(u64 entry, u32 state, u32 seen)
+{
+	return entry >> 36 << 36 | (u64)state << 32 | seen;
+}
+
 /* Sets of states, a bit each, and functions of a state, four bits each: without branches, which the
  * verifier would follow one by one. */
 #define BIT(state) (1U << (state))

@@ -2,9 +2,12 @@
 #pragma once
 #include "kernel.h"
 
-/* Set before the program is loaded. */
-const volatile u64 key0 = 0;
-const volatile u64 key1 = 0;
+/* SipHash's four words with the key in them, and that half of the first round done in which no word of
+ * the message takes part. Set before the program is loaded. */
+const volatile u64 begin0 = 0;
+const volatile u64 begin1 = 0;
+const volatile u64 begin2 = 0;
+const volatile u64 begin3 = 0;
 
 struct address {
 	u64 high;
@@ -24,11 +27,15 @@ inline u64 rotl(u64 x, int by)
 	return x << by | x >> (64 - by);
 }
 
-#define SIP_ROUND()                                                                                \
+#define SIP_HALF_ROUND()                                                                           \
 	do {                                                                                       \
 		v0 += v1;                                                                          \
 		v1 = rotl(v1, 13) ^ v0;                                                            \
 		v0 = rotl(v0, 32);                                                                 \
+	} while (0)
+
+#define SIP_REST_OF_ROUND()                                                                        \
+	do {                                                                                       \
 		v2 += v3;                                                                          \
 		v3 = rotl(v3, 16) ^ v2;                                                            \
 		v0 += v3;                                                                          \
@@ -38,18 +45,24 @@ inline u64 rotl(u64 x, int by)
 		v2 = rotl(v2, 32);                                                                 \
 	} while (0)
 
+#define SIP_ROUND()                                                                                \
+	do {                                                                                       \
+		SIP_HALF_ROUND();                                                                  \
+		SIP_REST_OF_ROUND();                                                               \
+	} while (0)
+
+/* With the first word of the message. */
+#define SIP_BEGIN(word)                                                                            \
+	u64 v0 = begin0, v1 = begin1, v2 = begin2, v3 = begin3 ^ (word);                           \
+	SIP_REST_OF_ROUND();                                                                       \
+	v0 ^= (word)
+
 #define SIP_ABSORB(word)                                                                           \
 	do {                                                                                       \
 		v3 ^= (word);                                                                      \
 		SIP_ROUND();                                                                       \
 		v0 ^= (word);                                                                      \
 	} while (0)
-
-#define SIP_BEGIN()                                                                                \
-	u64 v0 = key0 ^ 0x736f6d6570736575ULL;                                                     \
-	u64 v1 = key1 ^ 0x646f72616e646f6dULL;                                                     \
-	u64 v2 = key0 ^ 0x6c7967656e657261ULL;                                                     \
-	u64 v3 = key1 ^ 0x7465646279746573ULL
 
 #define SIP_END()                                                                                  \
 	do {                                                                                       \
@@ -69,14 +82,13 @@ inline u64 mapped(u32 ipv4)
  * lbcore::net::HashKey::flow. */
 inline u64 hash_of_flow(const struct flow *flow)
 {
-	SIP_BEGIN();
 	if (!flow->client.high) {
-		SIP_ABSORB(flow->client.low >> 32 | (flow->vip.low & ~0xffffffffULL));
+		SIP_BEGIN(flow->client.low >> 32 | (flow->vip.low & ~0xffffffffULL));
 		SIP_ABSORB(flow->rest | 13ULL << 56);
 		SIP_END();
 		return v0 ^ v1 ^ v2 ^ v3;
 	}
-	SIP_ABSORB(flow->client.high);
+	SIP_BEGIN(flow->client.high);
 	SIP_ABSORB(flow->client.low);
 	SIP_ABSORB(flow->vip.high);
 	SIP_ABSORB(flow->vip.low);
@@ -88,8 +100,7 @@ inline u64 hash_of_flow(const struct flow *flow)
 /* SipHash-1-3 of the client's 16 bytes: lbcore::net::HashKey::source. */
 inline u64 hash_of_source(const struct flow *flow)
 {
-	SIP_BEGIN();
-	SIP_ABSORB(flow->client.high);
+	SIP_BEGIN(flow->client.high);
 	SIP_ABSORB(flow->client.low);
 	SIP_ABSORB(16ULL << 56);
 	SIP_END();

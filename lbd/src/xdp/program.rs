@@ -77,14 +77,16 @@ impl Loaded {
         let too_many = |_| format!("a flow table of {lines} lines is too large for a BPF map");
         let lines = u32::try_from(lines).map_err(too_many)?;
         discard_unless(&pin, lines)?;
-        let [key0, key1] = key.words();
+        let begin = sip_begin(key);
         let half_mask = sizes.half as u32 - 1;
         let rings = sizes.rings * record::RING_WORDS;
         let endpoints = endpoints::elements(sizes.endpoint_bits);
         let endpoint_shift = 64 - sizes.endpoint_bits;
         let mut ebpf = EbpfLoader::new()
-            .override_global("key0", &key0, true)
-            .override_global("key1", &key1, true)
+            .override_global("begin0", &begin[0], true)
+            .override_global("begin1", &begin[1], true)
+            .override_global("begin2", &begin[2], true)
+            .override_global("begin3", &begin[3], true)
             .override_global("half_mask", &half_mask, true)
             .override_global("endpoint_shift", &endpoint_shift, true)
             .map_max_entries("flows", lines)
@@ -228,6 +230,16 @@ fn discard_unless(pin: &PathBuf, lines: u32) -> Result<(), String> {
         (false, Some(dir)) => super::remove(dir).map_err(|error| error.to_string()),
         _ => Ok(()),
     }
+}
+
+/// The words that `hash.h` begins with: SipHash's four (Aumasson, Bernstein: SipHash, 2.1) with the key in
+/// them, and the half of the first round done that works on the first two alone.
+fn sip_begin(key: &HashKey) -> [u64; 4] {
+    let [key0, key1] = key.words();
+    let v0 = (key0 ^ 0x736f_6d65_7073_6575).wrapping_add(key1 ^ 0x646f_7261_6e64_6f6d);
+    let v1 = (key1 ^ 0x646f_7261_6e64_6f6d).rotate_left(13) ^ v0;
+    let (v2, v3) = (key0 ^ 0x6c79_6765_6e65_7261, key1 ^ 0x7465_6462_7974_6573);
+    [v0.rotate_left(32), v1, v2, v3]
 }
 
 fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp, String> {
