@@ -288,7 +288,7 @@ impl Ask<'_> {
                 decision.met = Met::Hit(old);
                 return decision;
             }
-            FlowFate::Rehash => return self.rehash(slot, old),
+            FlowFate::Rehash => return self.rehash(transport, slot, old),
         }
         let state = old.state.next(transport);
         let new = Entry {
@@ -351,11 +351,13 @@ impl Ask<'_> {
         decision
     }
 
-    /// A flow of a dead real goes to another one, which resets it, and the client knows.
-    fn rehash(&self, slot: Slot, old: Entry) -> Decision {
+    /// A flow of a dead real goes to another one, which resets it, and the client knows. lbd does not see
+    /// that: to the other real it is a flow taken up in its middle, soon forgotten unless more comes.
+    fn rehash(&self, transport: Transport, slot: Slot, old: Entry) -> Decision {
         let mut decision = self.by_ring(Met::Rehashed(old));
         if let Verdict::Forward(chosen) = decision.verdict {
-            let new = self.entry(chosen.real, old.state);
+            let state = State::first(transport).unwrap_or_else(|| old.state.next(transport));
+            let new = self.entry(chosen.real, state);
             decision.memory = Memory::Move { slot, old, new };
         }
         decision

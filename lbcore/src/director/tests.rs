@@ -288,6 +288,8 @@ fn t17_flows_of_a_dead_real_are_rehashed_kept_or_dropped_after_the_grace() {
             _ => {
                 let other = after.unwrap();
                 assert_ne!(other, dead);
+                let active = bench.loads.active(other);
+                assert_eq!(active, 0, "it will be reset, and nobody sees that");
                 assert_eq!(bench.tcp(1000, "A"), Some(other), "and it stays there");
                 assert_eq!(bench.loads.flows(dead), 0);
             }
