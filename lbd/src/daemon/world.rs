@@ -234,18 +234,27 @@ impl World {
                 .iter()
                 .all(|vip| of.ports.iter().all(|port| !now_served(vip, port, of)))
         };
-        let has_flows = |of: &config::Service| {
-            let id = self.registry.known_service(&of.name);
-            let uncounted = id.is_some_and(|id| self.uncounted.contains(&id));
-            let mut reals = self.registry.reals_of(&of.name);
-            uncounted || reals.any(|(_, real)| loads.flows(real) > 0)
-        };
         let named = |name: &str| self.config.services.iter().any(|s| s.name == name);
         let gone = old.services.iter().chain(&self.lingering);
         self.lingering = gone
-            .filter(|s| !named(&s.name) && free(s) && has_flows(s))
+            .filter(|s| !named(&s.name) && free(s) && self.has_flows(&s.name, loads))
             .cloned()
             .collect();
+    }
+
+    /// Whether flows are known that belong to no service, neither configured nor lingering.
+    pub fn has_orphans(&self, loads: &Loads) -> bool {
+        let there = |name: &str| self.services().any(|s| s.name == *name);
+        let mut known = self.registry.services();
+        known.any(|name| !there(name) && self.has_flows(name, loads))
+    }
+
+    /// Whether a service has flows, or may have some that nobody counts.
+    fn has_flows(&self, name: &str, loads: &Loads) -> bool {
+        let id = self.registry.known_service(name);
+        let uncounted = id.is_some_and(|id| self.uncounted.contains(&id));
+        let mut reals = self.registry.reals_of(name);
+        uncounted || reals.any(|(_, real)| loads.flows(real) > 0)
     }
 
     /// Takes news of a real's checks. True if it changes anything now.
