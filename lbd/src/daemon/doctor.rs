@@ -52,8 +52,9 @@ impl Reconciler {
             plan.seen = seen(&rows);
             plan.busiest = busier(plan.busiest, busiest(&rows, &table));
             let view = doctor::examine(plan).await;
-            let _ = reply.send(Ok(Response::Doctor(Box::new(view))));
+            // Before the answer: who has it may ask again.
             drop(visit);
+            let _ = reply.send(Ok(Response::Doctor(Box::new(view))));
         });
     }
 
