@@ -76,8 +76,8 @@ unit-file: ## The systemd unit: no mistakes, exposure 2.5 or better
 	scripts/check-unit.sh
 
 # These promise times, which others on the same cores would not let them keep.
-TIMED_TESTS = accept_proxy drain guard health iface kubernetes neigh proxy proxy_drain proxy_host proxy_limits \
-    proxy_udp restart security security_host vip
+TIMED_TESTS = accept_proxy check_storm drain guard health iface kubernetes neigh proxy proxy_drain proxy_host \
+    proxy_limits proxy_udp restart security security_host vip
 # The longest first, so that it is not left to run alone.
 E2E_TESTS = reload $(filter-out reload $(TIMED_TESTS),$(notdir $(basename $(wildcard integration/tests/*.rs))))
 

@@ -213,7 +213,9 @@ impl Daemon {
         wait_until("no VIP is asked for", Duration::from_secs(10), || {
             let status = self.status();
             let vips = status["vips"].as_array().expect("VIPs");
-            vips.iter().all(|vip| vip["state"] != "probing")
+            // Before the first news of it, a VIP has no interface and is silent.
+            let known = |vip: &Value| !vip["interface"].is_null() && vip["state"] != "probing";
+            vips.iter().all(known)
         });
     }
 

@@ -18,7 +18,7 @@
 //! | [`transfer`], [`pattern`], [`fnv`] | bytes both ways at once; a stream of bytes known by their place; a hash of one |
 //! | [`frames`], [`wire`], [`load`], [`tally`], [`capture`] | frames built byte by byte; a raw socket; a steady rate; exact counting; capture files |
 //! | [`stage`] | a network with real servers and lbd, ready |
-//! | [`wait`] | conditions with a deadline |
+//! | [`wait`], [`fair_clock`] | conditions with a deadline; time in which the machine did not stand still |
 //!
 //! Nothing here uses code of lbd or lbctl: they are judged from outside.
 
@@ -32,6 +32,7 @@ pub mod daemon;
 pub mod dial;
 pub mod doctor;
 pub mod engine;
+pub mod fair_clock;
 pub mod fnv;
 pub mod frames;
 pub mod front;
@@ -56,5 +57,6 @@ pub mod transfer;
 pub mod wait;
 pub mod wire;
 
+pub use fair_clock::FairClock;
 pub use isolate::{figure, isolated, isolated_within};
 pub use wait::wait_until;

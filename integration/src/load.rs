@@ -11,6 +11,10 @@ use std::time::{Duration, Instant};
 /// Frames sent in one go: small against every queue on the way.
 const BURST: u32 = 20;
 
+/// What a late sender makes up for at once, as a part of a second; what it is later by is never sent. One that
+/// stood still for a second would flood every queue on the way.
+const MADE_UP_FOR: f64 = 0.1;
+
 /// Sends frames in turn, `rate` a second, until it is stopped.
 #[derive(Debug)]
 pub struct Load {
@@ -30,14 +34,15 @@ impl Load {
         let (stopped, counter) = (Arc::clone(&stop), Arc::clone(&sent));
         let thread = netns.spawn("load", move || {
             let start = Instant::now();
-            let mut next = frames.iter().cycle();
+            let (mut next, mut left_out) = (frames.iter().cycle(), 0);
             while !stopped.load(Ordering::Relaxed) {
                 let due = (start.elapsed().as_secs_f64() * f64::from(rate)) as u64;
-                let done = counter.load(Ordering::Relaxed);
+                let done = counter.load(Ordering::Relaxed) + left_out;
                 if done + u64::from(BURST) > due {
                     std::thread::sleep(Duration::from_micros(200));
                     continue;
                 }
+                left_out += (due - done).saturating_sub((MADE_UP_FOR * f64::from(rate)) as u64);
                 for frame in next.by_ref().take(BURST as usize) {
                     // A frame the queue did not take was not sent, and is not counted.
                     if socket.send(frame).is_ok() {

@@ -269,7 +269,8 @@ impl Echo {
             Transport::Udp => {
                 let socket = UdpSocket::bind((any(target.ip()), 0)).await?;
                 socket.connect(target).await?;
-                let line = udp_round(&socket, u64::MAX).await?;
+                // A flow that does not open is not asked again.
+                let line = udp_round(&socket, u64::MAX, TCP_PATIENCE).await?;
                 let identity = Identity::parse(&line).ok_or_else(unknown)?;
                 Ok((Echo::Udp(socket), identity))
             }
@@ -293,7 +294,7 @@ impl Echo {
                 }
             }
             Echo::Udp(socket) => {
-                let line = udp_round(socket, sequence).await?;
+                let line = udp_round(socket, sequence, UDP_PATIENCE).await?;
                 Ok(line.split(' ').next().map(str::to_owned))
             }
         }
@@ -301,7 +302,7 @@ impl Echo {
 }
 
 /// Sends a number and returns the identity line before its echo.
-async fn udp_round(socket: &UdpSocket, sequence: u64) -> io::Result<String> {
+async fn udp_round(socket: &UdpSocket, sequence: u64, patience: Duration) -> io::Result<String> {
     let exchange = async {
         socket.send(&sequence.to_be_bytes()).await?;
         loop {
@@ -315,7 +316,7 @@ async fn udp_round(socket: &UdpSocket, sequence: u64) -> io::Result<String> {
             }
         }
     };
-    tokio::time::timeout(UDP_PATIENCE, exchange)
+    tokio::time::timeout(patience, exchange)
         .await
         .map_err(io::Error::other)?
 }

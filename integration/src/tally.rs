@@ -80,6 +80,19 @@ impl Tally {
         self.names.iter().map(|name| self.of(name)).sum()
     }
 
+    /// Waits until `goal` have arrived, and then no more; returns the total.
+    ///
+    /// # Panics
+    /// When fewer arrive within 10 s, or they keep coming for 10 s.
+    pub fn settled_at(&self, goal: u64) -> u64 {
+        let mut total = 0;
+        crate::wait::wait_until("all frames arrive", Duration::from_secs(10), || {
+            total = self.total();
+            total >= goal
+        });
+        self.settled()
+    }
+
     /// Waits until no more arrive, and returns the total.
     ///
     /// # Panics

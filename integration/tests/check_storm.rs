@@ -17,6 +17,9 @@ const RATE: u32 = 20_000;
 /// How long a run with and one without the storm take.
 const RUN: Duration = Duration::from_secs(10);
 
+/// What is not back so long after a run is lost.
+const LATE: Duration = Duration::from_secs(5);
+
 /// Targets that swallow every SYN, behind the generator, which forwards nothing.
 const TARGETS: u16 = 1000;
 
@@ -63,6 +66,10 @@ fn t35_a_storm_of_checks_without_descriptors_loses_no_frame() {
             let start = Instant::now();
             wait_until("the run is over", RUN * 3, || start.elapsed() >= RUN);
             let sent = load.stop();
+            let start = Instant::now();
+            wait_until("all are back, or lost", LATE * 2, || {
+                tally.total() >= before + sent || start.elapsed() >= LATE
+            });
             (sent, sent - (tally.settled() - before))
         };
         let (_, baseline) = lost();

@@ -197,7 +197,7 @@ fn what_is_not_confirmed_comes_back_whatever_ends_lbd() {
         let before = file(&lbd);
         let new = beside(&lbd, "new.toml", &conf(3));
         let tried = lbd
-            .ctl(&["config", "apply", text(&new), "--confirm", "2s"])
+            .ctl(&["config", "apply", text(&new), "--confirm", "1h"])
             .ok()
             .stdout();
         assert!(tried.contains("lbctl config confirm"), "{tried}");
@@ -213,10 +213,17 @@ fn what_is_not_confirmed_comes_back_whatever_ends_lbd() {
                 refused.stderr()
             );
         }
+        lbd.ctl(&["config", "undo"]).ok();
+        assert_eq!((reals(&lbd), file(&lbd)), (2, before.clone()));
+        // And by time: two seconds are too few to look at anything before.
+        lbd.ctl(&["config", "apply", text(&new), "--confirm", "2s"])
+            .ok();
         wait_until("it is rolled back", Duration::from_secs(10), || {
             reals(&lbd) == 2
         });
         assert_eq!(lbd.status()["revision"], 1);
+        let told = lbd.ctl(&["events"]).ok().stdout();
+        assert!(told.contains("it was not confirmed in time"), "{told}");
         for signal in [Signal::SIGKILL, Signal::SIGUSR2] {
             lbd.ctl(&["config", "apply", text(&new), "--confirm", "1h"])
                 .ok();

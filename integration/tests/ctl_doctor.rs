@@ -221,7 +221,9 @@ fn a_vip_in_use_elsewhere_and_one_of_this_host_are_told() {
         assert!(seen.contains(CLIENT_MAC), "{seen}");
         cl.ip(&format!("addr del {VIP}/32 dev eth0"));
         stage.lbd.ctl(&["vip", "take", &vip]).ok();
-        stage.lbd.wait_announced();
+        wait_until("it is announced", Duration::from_secs(10), || {
+            stage.lbd.status()["vips"][0]["state"] == "announced"
+        });
         stage.switch.lb.ip(&format!("addr add {VIP}/32 dev eth0"));
         wait_until("the host has it", Duration::from_secs(10), || {
             has(&doctor(&stage.lbd, &[]).1, "vip-on-host")

@@ -37,6 +37,10 @@ fn an_operator_sees_drains_weighs_and_enables_from_top() {
         terminal.press(&["?"]);
         terminal.wait("any key closes this", SOON);
         terminal.press(&["Escape"]);
+        // Escape and another key in one go would be that key with Alt.
+        terminal.wait_for("help is closed", SOON, |screen| {
+            !screen.contains("any key closes this")
+        });
 
         // The cursor is on rs1: drained only after yes.
         terminal.press(&["d"]);

@@ -193,7 +193,7 @@ fn filters_choose_and_the_end_says_what_was_left_out() {
         );
         let drops = Trace::start(
             &lbd,
-            &["--verdict", "drop", "--client", &prefix, "--for", "2s"],
+            &["--verdict", "drop", "--client", &prefix, "--count", "2"],
         );
         let passed = Trace::start(&lbd, &["--verdict", "pass", "--count", "1"]);
         for frame in mixture() {
@@ -213,10 +213,16 @@ fn filters_choose_and_the_end_says_what_was_left_out() {
         let reasons: Vec<&Value> = lines.iter().filter_map(|l| l.get("drop_reason")).collect();
         assert_eq!(reasons, ["malformed", "fragment"]);
         let end = lines.last().expect("an end");
-        assert_eq!((&end["why"], &end["matched"]), (&"time".into(), &2.into()));
-        assert!(words.contains("2 of 2 shown: time is up"), "{words}");
+        assert_eq!((&end["why"], &end["matched"]), (&"count".into(), &2.into()));
+        assert!(words.contains("2 of 2 shown: as many"), "{words}");
         let (lines, ..) = passed.finish();
         assert_eq!(lines[0]["reason"], format!("no service has {VIP}:81/tcp"));
+        // Time ends a trace, too.
+        let idle = Trace::start(&lbd, &["--verdict", "drop", "--for", "100ms"]);
+        let (lines, _, words) = idle.finish();
+        let end = lines.last().expect("an end");
+        assert_eq!((&end["why"], &end["matched"]), (&"time".into(), &0.into()));
+        assert!(words.contains("0 of 0 shown: time is up"), "{words}");
     });
 }
 
@@ -227,9 +233,8 @@ fn a_trace_under_load_loses_no_frame_and_says_what_it_did_not_show() {
         let frames = (0..64u16).map(|n| Headers::v4(10_000 + n, PORT).tcp("A", 1, b"load"));
         let frames: Vec<Vec<u8>> = frames.collect();
         let load = Load::start(&wire.generator, frames, 4000);
-        let counted = Trace::start(&lbd, &["--rate", "50", "--for", "2s", "--count", "100000"]);
         // Their reader reads no more once the pipe is full: they must hold up nobody.
-        let asleep: Vec<Trace> = (0..3)
+        let mut asleep: Vec<Trace> = (0..4)
             .map(|_| Trace::start(&lbd, &["--rate", "10000", "--count", "1000000"]))
             .collect();
         let refused = lbd.ctl(&["trace"]).exits(1);
@@ -238,6 +243,15 @@ fn a_trace_under_load_loses_no_frame_and_says_what_it_did_not_show() {
             "{}",
             refused.stderr()
         );
+        // Who goes away leaves his place.
+        let leave = |mut trace: Trace| {
+            trace.child.kill().expect("killed");
+            trace.child.wait().expect("ended");
+        };
+        let has_place = || lbd.ctl(&["trace", "--for", "1ms"]).code() == 0;
+        leave(asleep.pop().expect("one asleep"));
+        wait_until("its place is free", SOON, has_place);
+        let counted = Trace::start(&lbd, &["--rate", "50", "--for", "2s", "--count", "100000"]);
         load.wait_sent(8000);
         let (lines, code, words) = counted.finish();
         assert_eq!(code, 0, "{words}");
@@ -253,22 +267,16 @@ fn a_trace_under_load_loses_no_frame_and_says_what_it_did_not_show() {
         assert!(number("over_rate") > 0, "{end}");
         assert!(words.contains("over --rate"), "{words}");
         let sent = load.stop();
-        let metrics = lbd.settled_metrics();
-        let total = |name: &str| metrics.value(name, &[]) as u64;
-        assert_eq!(total("lbd_ring_drops_total"), 0);
-        assert_eq!(
-            total("lbd_frames_sent_total"),
-            sent,
-            "every frame was forwarded"
-        );
-        // Who goes away leaves his place.
-        for mut trace in asleep {
-            trace.child.kill().expect("killed");
-            trace.child.wait().expect("ended");
-        }
-        wait_until("the places are free again", SOON, || {
-            lbd.ctl(&["trace", "--for", "1ms"]).code() == 0
+        let (forwarded, _) = wait_for("every frame was forwarded", SOON, || {
+            let metrics = lbd.settled_metrics();
+            let total = |name: &str| metrics.value(name, &[]) as u64;
+            assert_eq!(total("lbd_ring_drops_total"), 0);
+            let forwarded = total("lbd_frames_sent_total");
+            (forwarded >= sent).then_some(forwarded)
         });
+        assert_eq!(forwarded, sent);
+        asleep.into_iter().for_each(leave);
+        wait_until("the places are free again", SOON, has_place);
     });
 }
 

@@ -226,7 +226,9 @@ fn a_vip_that_was_in_use_is_taken_as_the_fix_says() {
         let take = command(words, "lbctl vip take").trim_start_matches("lbctl ");
         let take: Vec<&str> = take.split(' ').collect();
         stage.lbd.ctl(&take).ok();
-        stage.lbd.wait_announced();
+        wait_until("it is announced", Duration::from_secs(10), || {
+            stage.lbd.status()["vips"][0]["state"] == "announced"
+        });
         let (_, view) = doctor(&stage.lbd, &[]);
         assert_eq!(wrong(&view), NOTHING, "{view}");
     });

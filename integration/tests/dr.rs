@@ -7,6 +7,7 @@ use integration::netns::Netns;
 use integration::stage::{PORT, Stage, all_four, vip, vip6, web};
 use integration::tally::Tally;
 use integration::topology::{CLIENT, CLIENT6, Offloads, Switch, VIP, VIP6, real};
+use integration::wait::wait_for;
 use integration::{figure, isolated, isolated_within};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -101,17 +102,21 @@ fn t6_frames_we_send_are_never_read_again() {
         for target in [vip(), vip6()] {
             upload(&stage.switch.cl, target, 64 << 20, false).expect("an upload");
         }
-        let after = stage.lbd.settled_metrics();
-        let grew = |name: &str| after.value(name, &[]) - before.value(name, &[]);
-        let sent = grew("lbd_frames_sent_total");
-        let lost = ["lbd_drops_total", "lbd_ring_drops_total"].map(grew);
-        assert_eq!(
-            (sent, lost),
-            (to_lbd.total() as f64, [0.0, 0.0]),
-            "every frame was sent on once"
-        );
+        // The switch and lbd count the last frames one after the other.
+        let what = "every frame was sent on once";
+        let ((sent, received), _) = wait_for(what, Duration::from_secs(10), || {
+            let after = stage.lbd.settled_metrics();
+            let grew = |name: &str| after.value(name, &[]) - before.value(name, &[]);
+            let sent = grew("lbd_frames_sent_total");
+            let lost = ["lbd_drops_total", "lbd_ring_drops_total"].map(grew);
+            let wanted = (to_lbd.total() as f64, [0.0, 0.0]);
+            if (sent, lost) != wanted {
+                eprintln!("sent and lost: {sent}, {lost:?}; wanted: {wanted:?}");
+            }
+            let received = grew("lbd_frames_received_total");
+            ((sent, lost) == wanted).then_some((sent, received))
+        });
         // ARP and ND come and go beside the transfer; own frames would double what is received.
-        let received = grew("lbd_frames_received_total");
         assert!(received < sent + 50.0, "{received} received, {sent} sent");
     });
 }
@@ -136,12 +141,19 @@ fn t7_super_frames_pass_whole() {
             ),
         );
         assert_eq!(checksum_errors(&stage.switch.reals[0]), 0);
-        let after = stage.lbd.settled_metrics();
-        // `too_big`, `truncated` and `send_failed` would be what lbd could not carry whole.
-        assert_eq!(after.value("lbd_drops_total", &[]), 0.0, "{}", after.text);
-        let sent =
-            after.value("lbd_frames_sent_total", &[]) - before.value("lbd_frames_sent_total", &[]);
-        assert_eq!(sent, to_lbd.total() as f64, "every frame was sent on once");
+        let what = "every frame was sent on once";
+        let (sent, _) = wait_for(what, Duration::from_secs(10), || {
+            let after = stage.lbd.settled_metrics();
+            // `too_big`, `truncated` and `send_failed` would be what lbd could not carry whole.
+            assert_eq!(after.value("lbd_drops_total", &[]), 0.0, "{}", after.text);
+            let name = "lbd_frames_sent_total";
+            let sent = after.value(name, &[]) - before.value(name, &[]);
+            let wanted = to_lbd.total() as f64;
+            if sent != wanted {
+                eprintln!("sent: {sent}; wanted: {wanted}");
+            }
+            (sent == wanted).then_some(sent)
+        });
         // Frames of one MTU would be 735,000.
         assert!(sent < 73_500.0, "{sent} frames: not of many segments each");
     });

@@ -10,7 +10,7 @@ use integration::stage::{PORT, Stage, vip, web};
 use integration::tally::Tally;
 use integration::topology::{Offloads, Wire, real_mac};
 use integration::wire::RawSocket;
-use integration::{figure, isolated, isolated_within, wait_until};
+use integration::{FairClock, figure, isolated, isolated_within, wait_until};
 use nix::sys::signal::Signal;
 use std::time::{Duration, Instant};
 
@@ -229,7 +229,7 @@ fn t17_rehash_tells_clients_of_a_dead_real_and_drop_keeps_them_for_its_return() 
         stage
             .lbd
             .wait_real("web", "rs2", "down", Duration::from_secs(5));
-        let found = Instant::now();
+        let found = FairClock::start();
         let informed = || flows.broken();
         wait_until("clients are told", Duration::from_secs(10), || {
             informed() * 100 >= on_rs2 * 99
@@ -241,10 +241,14 @@ fn t17_rehash_tells_clients_of_a_dead_real_and_drop_keeps_them_for_its_return() 
             format!("{took:.1?}"),
         );
         assert!(took <= Duration::from_secs(3), "{took:?}");
-        assert_eq!(
-            flows.by_server().get("rs2").copied().unwrap_or(0),
-            on_rs2 - informed()
-        );
+        // At one moment: the last may break meanwhile.
+        let now = flows.snapshot();
+        let told = now.iter().filter(|flow| flow.broken.is_some()).count();
+        let left = now
+            .iter()
+            .filter(|flow| flow.broken.is_none() && flow.server == "rs2")
+            .count();
+        assert_eq!(left, on_rs2 - told);
         for flow in flows.finish().iter().filter(|flow| flow.server != "rs2") {
             assert!(flow.broken.is_none(), "a flow of {} broke", flow.server);
         }
@@ -307,7 +311,7 @@ fn weight_zero_means_no_new_flows() {
         let load = Load::start(&wire.generator, syns, 5_000);
         load.wait_sent(500);
         let sent = load.stop();
-        assert_eq!(tally.settled(), sent);
+        assert_eq!(tally.settled_at(sent), sent);
         assert_eq!(tally.of("rs1"), 0);
         assert_eq!(vip().port(), PORT);
     });

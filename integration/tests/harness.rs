@@ -122,7 +122,7 @@ fn load_is_counted_exactly() {
         let load = Load::start(&wire.lb, vec![to(1), to(1), to(2)], 20_000);
         load.wait_sent(6_000);
         let sent = load.stop();
-        assert_eq!(arrivals.settled(), sent);
+        assert_eq!(arrivals.settled_at(sent), sent);
         assert!(arrivals.of("rs1").abs_diff(2 * arrivals.of("rs2")) <= 2);
     });
 }

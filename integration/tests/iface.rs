@@ -5,13 +5,15 @@ use integration::conf::Conf;
 use integration::netns::Netns;
 use integration::stage::{Stage, vip, web};
 use integration::topology::{CLIENT, LB, LB_MAC, Offloads, VIP};
-use integration::{figure, isolated_within, wait::wait_for};
+use integration::{FairClock, figure, isolated_within, wait::wait_for};
 use std::time::{Duration, Instant};
 
 /// Tries until an answer comes, and says how long that took.
 fn served_again(client: &Netns) -> Duration {
     let ask = || request_within(client, vip(), Duration::from_millis(100)).ok();
-    let (answer, took): (Identity, _) = wait_for("traffic is back", Duration::from_secs(10), ask);
+    let clock = FairClock::start();
+    let (answer, _): (Identity, _) = wait_for("traffic is back", Duration::from_secs(10), ask);
+    let took = clock.elapsed();
     assert_eq!(answer.peer.ip(), CLIENT);
     took
 }
@@ -103,6 +105,7 @@ fn smoke(interface: &str, set_up: impl FnOnce(&Netns)) {
     lb.ip(&format!("link set {interface} up"));
     stage.lbd.spawn();
     stage.lbd.wait_ready();
+    stage.lbd.wait_announced();
     let answers = curl(&stage.switch.cl, vip(), 50);
     assert_eq!(answers.len(), 50);
     assert!(answers.iter().all(|answer| answer.peer.ip() == CLIENT));

@@ -17,7 +17,7 @@ use integration::stage::{vip, vip6};
 use integration::topology::{
     CLIENT, CLIENT6, Offloads, Switch, VIP, VIP6, give_vips, real, real_mac, real6,
 };
-use integration::{figure, isolated_within, wait_until};
+use integration::{FairClock, figure, isolated_within, wait_until};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -396,26 +396,30 @@ fn a_node_scaled_to_zero_costs_nobody_else_a_connection() {
             assert!(stay > 90 && go > 90, "{stay} and {go}");
             let callers = Callers::start(&lan.client(), target(), 4);
             callers.wait_answered(40);
-            let zero = Instant::now();
             lan.cluster.remove("web", 2);
+            // The node says so by now; how long its rules took is not lbd's.
+            let zero = FairClock::start();
             lan.lbd.wait_real(service, "rs2", "draining", SOON);
-            let found = Instant::now();
+            let (took, found) = (zero.elapsed(), Instant::now());
             figure(
                 &format!("{service}: a node without pods found after"),
-                format!("{:.2?}", found - zero),
+                format!("{took:.2?}"),
             );
-            // Interval and jitter, the rules of two nodes, and the look at the state.
-            assert!(found - zero < Duration::from_millis(1_500));
+            // Interval and jitter, and the look at the state.
+            assert!(took < Duration::from_millis(1_500), "{took:?}");
             flows.wait_for_echoes();
+            // What was on its way to the node when that was found is counted by now.
+            let given = lan.given(service, "rs2");
             // Those that were under way when it was found are among them.
             callers.wait_answered(150);
             let calls = callers.stop();
+            // A SYN that went there would be lost, and its client late.
+            assert_eq!(lan.given(service, "rs2"), given, "no new flows");
             let later = calls.iter().filter(|call| call.began > found);
             let mut seen = 0;
             for call in later {
                 let server = call.answer.as_ref().expect("new connections go elsewhere");
                 assert_eq!(node_of(server), 1);
-                assert!(call.took < Duration::from_secs(1), "{call:?}");
                 seen += 1;
             }
             assert!(seen > 50, "{seen} connections after it was found");
@@ -448,6 +452,8 @@ fn a_draining_node_keeps_its_flows_to_the_end() {
             callers.wait_answered(40);
             lan.cluster.terminate("web", 2);
             lan.lbd.wait_real(service, "rs2", "draining", SOON);
+            // What was on its way to the node when that was found is counted after this.
+            flows.wait_for_echoes();
             let given = lan.given(service, "rs2");
             assert_eq!(on_node(&lan.answers(target(), 100), 1), 100);
             flows.wait_for_echoes();
@@ -702,12 +708,12 @@ fn a_node_in_ipvs_mode_without_strict_arp_is_found() {
             vips(&lan)[0]["state"] == "conflict"
         });
         assert_eq!(vips(&lan)[0]["claimed_by"], real_mac(2), "{:#}", vips(&lan));
-        let warnings = lan.lbd.status()["warnings"].to_string();
         let words = format!("VIP {VIP} on eth0: rs2 answers ARP for the VIP");
-        assert!(
-            warnings.contains(&words) && warnings.contains("strictARP"),
-            "{warnings}"
-        );
+        // The words are renewed a moment after the state.
+        wait_until("a warning names the node", SOON, || {
+            let warnings = lan.lbd.status()["warnings"].to_string();
+            warnings.contains(&words) && warnings.contains("strictARP")
+        });
         // Linux answers neighbour solicitations for addresses of the interface asked only.
         wait_until("its IPv6 twin is announced", SOON, || {
             vips(&lan)[1]["state"] == "announced"

@@ -6,8 +6,8 @@ use integration::netns::Netns;
 use integration::stage::{Stage, web};
 use integration::topology::{Offloads, real};
 use integration::wire::RawSocket;
-use integration::{figure, isolated_within, wait_until};
-use std::time::{Duration, Instant};
+use integration::{FairClock, figure, isolated_within, wait_until};
+use std::time::Duration;
 
 const NEW_MAC: &str = "02:00:00:00:02:01";
 
@@ -33,7 +33,7 @@ fn t56_a_new_mac_is_followed() {
             assert_eq!(stage.curl(5).len(), 5);
             let rs1 = &stage.switch.reals[0];
             rs1.ip(&format!("link set eth0 address {NEW_MAC}"));
-            let changed = Instant::now();
+            let changed = FairClock::start();
             if with_announcement {
                 announce(rs1, NEW_MAC, real(1));
             }

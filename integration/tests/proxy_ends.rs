@@ -84,7 +84,7 @@ fn t43_a_server_that_ends_first_and_a_client_that_never_does() {
             format!("{cleared:.1?}"),
         );
         stage.wait_ended("idle", 50);
-        assert_eq!(open(&stage), 0);
+        wait_until("no server waits", SOON, || open(&stage) == 0);
         // Their own end came to clients long ago; that the rest ended too, a write tells.
         held[0].write_all(b"x").expect_err("the connection is gone");
     });
@@ -125,8 +125,9 @@ fn t43_a_server_that_stops_reading_holds_back_the_client_alone() {
 #[test]
 fn t43_ten_thousand_connections_leave_nothing_behind() {
     isolated_within(Duration::from_secs(300), || {
-        const TIMEOUT: Duration = Duration::from_secs(10);
-        let conf = Conf::one(proxied(2).with("idle_timeout", "\"10s\""));
+        // Those of a wave are silent until the last of it is open.
+        const TIMEOUT: Duration = Duration::from_secs(30);
+        let conf = Conf::one(proxied(2).with("idle_timeout", "\"30s\""));
         let stage = RoutedStage::new(2, &conf);
         let warm = storm(&stage.client(), vip(), 200, 200, 1);
         assert_eq!(warm.wrong, Vec::<String>::new());
@@ -154,20 +155,13 @@ fn t43_ten_thousand_connections_leave_nothing_behind() {
             Some(0),
             "{flows:#}"
         );
-        // Pipes wait in a pool for the next bulk transfer; the pool is bounded.
-        let pipes = stage
-            .lbd
-            .descriptors()
-            .iter()
-            .filter(|fd| fd.starts_with("pipe:"))
-            .count();
-        assert!(pipes <= 256, "{pipes} pipes");
-        let without_pipes = |all: usize, pipes: usize| all - pipes;
-        assert!(
-            without_pipes(stage.lbd.descriptors().len(), pipes) <= descriptors,
-            "{:?}",
-            stage.lbd.descriptors()
-        );
+        // Pipes wait in a pool for the next bulk transfer; the pool is bounded. Now and then lbd runs nft to
+        // look after its rules, which takes some more for a moment.
+        wait_until("no descriptors but the pool's are left", SOON, || {
+            let all = stage.lbd.descriptors();
+            let pipes = all.iter().filter(|fd| fd.starts_with("pipe:")).count();
+            pipes <= 256 && all.len() - pipes <= descriptors
+        });
         let metrics = stage.lbd.metrics();
         let ended = metrics.value("lbd_proxy_connections_total", &[]);
         assert_eq!(

@@ -10,7 +10,7 @@ use integration::stage::{RoutedStage, proxied, proxied6, vip, vip6};
 use integration::tally::Tally;
 use integration::topology::VIP;
 use integration::wait::holds_for;
-use integration::{figure, isolated, isolated_within, wait_until};
+use integration::{FairClock, figure, isolated, isolated_within, wait_until};
 use nix::sys::signal::Signal;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -256,7 +256,7 @@ fn sigterm_lets_connections_finish() {
             dial::round(stream).expect("those inside finish");
         }
         drop(held);
-        let start = Instant::now();
+        let start = FairClock::start();
         let status = stage.lbd.wait_exit();
         assert!(status.success(), "{status}");
         assert!(

@@ -4,10 +4,11 @@ use integration::conf::{Conf, FAST_TCP_CHECK, ServiceConf};
 use integration::engine::Engine;
 use integration::long_flows::{LongFlows, Transport};
 use integration::netns::run;
+use integration::sockets::{self, State};
 use integration::stage::{PORT, Stage, vip, web};
 use integration::tally::Tally;
 use integration::topology::{LB, LB_MAC, Offloads, VIP, real_mac};
-use integration::{figure, isolated, isolated_within, wait_until};
+use integration::{FairClock, figure, isolated, isolated_within, wait_until};
 use nix::sys::signal::Signal;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 const ECHO_EVERY: Duration = Duration::from_millis(100);
+
+/// The same for thousands of flows: more often, and their echoes alone would keep two cores busy.
+const THOUSANDS_ECHO_EVERY: Duration = Duration::from_millis(500);
 
 /// Frames lbd sends to the VIP's real servers, as the switch gets them.
 fn forwarded(stage: &Stage) -> Tally {
@@ -26,12 +30,12 @@ fn forwarded(stage: &Stage) -> Tally {
 fn until_a_frame_after_kill_9(stage: &mut Stage, frames: &Tally) -> Duration {
     stage.lbd.kill();
     let before = frames.total();
-    let start = Instant::now();
+    let clock = FairClock::start();
     stage.lbd.spawn();
     wait_until("the first frame is sent on", Duration::from_secs(5), || {
         frames.total() > before
     });
-    let first = start.elapsed();
+    let first = clock.elapsed();
     stage.lbd.wait_ready();
     first
 }
@@ -46,7 +50,8 @@ fn t19_kill_9_moves_no_flow() {
             Engine::AfPacket | Engine::AfXdp => Offloads::Defaults,
         };
         let mut stage = Stage::new(10, wire, &Conf::one(web(10)));
-        let flows = stage.flows(2_000, ECHO_EVERY);
+        let (start, clock) = (Instant::now(), FairClock::start());
+        let flows = stage.flows(2_000, THOUSANDS_ECHO_EVERY);
         flows.wait_for_echoes();
         let frames = forwarded(&stage);
         // The middle one of three: a machine that is busy with something else for a moment proves nothing.
@@ -63,6 +68,7 @@ fn t19_kill_9_moves_no_flow() {
             0,
             "flows that moved were reset by a real that knows them not"
         );
+        let stood_still = start.elapsed().saturating_sub(clock.elapsed());
         let stall = flows
             .finish()
             .iter()
@@ -74,7 +80,9 @@ fn t19_kill_9_moves_no_flow() {
             format!("moved 0, first frames after {firsts:.0?}, longest stall {stall:.2?}"),
         );
         assert!(firsts[1] <= Duration::from_millis(500), "{firsts:?}");
-        assert!(stall <= Duration::from_secs(2), "{stall:?}");
+        // The longest of thousands: whenever a core stands still, some flow waits for it.
+        let allowed = Duration::from_secs(2) + stood_still;
+        assert!(stall <= allowed, "{stall:?} of {allowed:?}");
     });
 }
 
@@ -200,7 +208,9 @@ fn t21_corrupt_state_is_refused_and_lbd_serves() {
             assert!(!state.is_empty(), "there is state to corrupt");
             state.iter().for_each(|path| corrupt(path));
             stage.lbd.spawn();
-            let took = stage.lbd.wait_ready();
+            let clock = FairClock::start();
+            stage.lbd.wait_ready();
+            let took = clock.elapsed();
             assert!(
                 took < Duration::from_secs(2),
                 "{what}: ready after {took:?}"
@@ -229,6 +239,13 @@ fn t22_health_known_before_a_kill_is_known_after_it() {
             .wait_real("web", "rs5", "down", Duration::from_secs(5));
         wait_until("rs5's flows broke", Duration::from_secs(15), || {
             !flows.by_server().contains_key("rs5")
+        });
+        // Each flow is said to be broken before its socket closes, and what that sends goes to rs5, too.
+        wait_until("rs5's flows are closed", Duration::from_secs(15), || {
+            let sockets = sockets::tcp(&stage.switch.cl.handle());
+            let to_vip = sockets.iter().filter(|s| s.remote == vip());
+            let open = to_vip.filter(|s| s.state != State::TimeWait).count();
+            open == 500 - flows.broken()
         });
         let broken = flows.broken();
         // Clients' frames: lbd's own checks take the same way.

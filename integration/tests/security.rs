@@ -309,7 +309,7 @@ fn t60b_abuse_of_the_socket_is_bounded_and_costs_the_traffic_nothing() {
         abuse(&lbd.socket_path());
         let (took, after) = (start.elapsed(), lbd.resident_kib());
         let sent = load.stop();
-        let lost = sent - tally.settled();
+        let lost = sent - tally.settled_at(sent);
         let grown = after.saturating_sub(before);
         figure(
             "T60b abuse of the control socket",

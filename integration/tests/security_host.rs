@@ -8,7 +8,7 @@ use integration::netns::run;
 use integration::stage::PORT;
 use integration::tally::Tally;
 use integration::topology::{CLIENT, LB, Wire};
-use integration::{figure, isolated, isolated_within, wait_until};
+use integration::{FairClock, figure, isolated, isolated_within, wait_until};
 use nix::sys::signal::Signal;
 use std::collections::BTreeSet;
 use std::fs::Permissions;
@@ -85,7 +85,7 @@ fn t60d_scrapers_slow_or_many_cost_the_traffic_nothing() {
         let took = start.elapsed();
         drop(slow);
         let sent = load.stop();
-        let lost = sent - tally.settled();
+        let lost = sent - tally.settled_at(sent);
         let served = pages
             .iter()
             .flatten()
@@ -129,7 +129,7 @@ fn t60e_a_missing_capability_is_named_in_one_line() {
         let wire = Wire::new();
         let lbd = Daemon::prepare(&wire.lb, &Conf::one(ServiceConf::tcp("web", PORT)));
         for (capability, name) in [("net_raw", "CAP_NET_RAW"), ("net_admin", "CAP_NET_ADMIN")] {
-            let start = Instant::now();
+            let start = FairClock::start();
             let output = wire
                 .lb
                 .command("setpriv")

@@ -91,6 +91,8 @@ fn a_vip_is_announced_and_answered_for() {
             is_answered(&socket, Duration::from_millis(50))
         });
         lbd.stop(Signal::SIGTERM);
+        // Late answers to the questions before.
+        socket.drain(Duration::from_millis(50));
         assert!(
             !is_answered(&socket, Duration::from_millis(200)),
             "nobody is there any more"

@@ -170,6 +170,10 @@ fn t18_a_drain_and_t17_a_death_are_followed() {
             .with("dead_grace", "\"0s\"")
             .check(FAST_TCP_CHECK);
         let mut stage = Stage::new(3, Offloads::Off, &with_xdp(Conf::one(service), "generic"));
+        // lbd is ready before its checks have decided.
+        for real in ["rs1", "rs2", "rs3"] {
+            stage.lbd.wait_real("web", real, "up", SOON);
+        }
         let old = stage.flows(60, ECHO_EVERY);
         old.wait_for_echoes();
         stage.lbd.ctl(&["real", "drain", "web", "rs1"]).ok();
@@ -413,12 +417,7 @@ fn a_kill_under_load_loses_nothing() {
             .filter(|frame| !looks_unfinished(frame))
             .take(2000)
             .collect();
-        let of_one_round = |load: &Load, rounds: u64| {
-            let from = load.sent();
-            wait_until("frames are sent", SOON, || {
-                load.sent() > from + rounds * 2000
-            });
-        };
+        let of_one_round = |load: &Load, rounds: u64| load.wait_sent(rounds * 2000);
         let (load, start) = (Load::start(&wire.generator, flows, FAST), Instant::now());
         of_one_round(&load, 20);
         lbd.kill();
@@ -428,7 +427,7 @@ fn a_kill_under_load_loses_nothing() {
         of_one_round(&load, 20);
         let elapsed = start.elapsed();
         let sent = load.stop();
-        let arrived = tally.settled();
+        let arrived = tally.settled_at(sent);
         let rate = sent as f64 / elapsed.as_secs_f64();
         figure(
             "xdp: frames lost over a kill -9",
