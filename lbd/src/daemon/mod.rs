@@ -13,6 +13,7 @@ mod flows;
 mod handshakes;
 mod history;
 mod journal;
+mod last_run;
 mod log_filter;
 mod maintenance;
 mod notify;

@@ -7,10 +7,10 @@ use lbcore::net::HashKey;
 use lbcore::service::{Health, RealState, Registry, RememberedRing};
 use lbcore::vip::Hold;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -38,6 +38,9 @@ pub struct Set {
     /// By service id, where the ring answers for flows that are not remembered (`track = "changes"`).
     #[serde(default)]
     pub rings: BTreeMap<u16, RememberedRing>,
+    /// Reals, by service, that were removed with `--now`: their flows do not linger.
+    #[serde(default)]
+    pub at_once: BTreeSet<(String, SocketAddr)>,
 }
 
 impl Set {
@@ -47,6 +50,7 @@ impl Set {
             && self.ways == other.ways
             && self.last_good == other.last_good
             && self.rings == other.rings
+            && self.at_once == other.at_once
             && self.registry == other.registry
     }
 }

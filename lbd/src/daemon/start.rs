@@ -5,6 +5,7 @@ use super::Options;
 use super::config_files;
 use super::filed::Filed;
 use super::history::History;
+use super::last_run;
 use super::notify::{Notifier, stay_patient};
 use super::persist::Places;
 use super::plans;
@@ -232,6 +233,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     let mut world = World::new(config.clone(), key, overrides, set, now);
     world.maintenance = maintenance;
     world.pinned = pinned(&filed.wanted.config, &config);
+    last_run::follow(&mut world, &history, &live.loads);
     let links = Arc::new(links);
     live.set_links(links.clone());
     world.hear_links(links.clone(), clock::now());

@@ -91,7 +91,7 @@ pub struct World {
     /// Reals whose weight was set with `--runtime`: that goes before the one they give themselves.
     pub pinned: HashSet<(String, SocketAddr)>,
     /// Reals that were removed with `--now`: their flows do not linger.
-    pub at_once: HashSet<(String, SocketAddr)>,
+    pub at_once: BTreeSet<(String, SocketAddr)>,
     /// The key of every hash.
     pub key: HashKey,
     /// Who has which id.
@@ -159,10 +159,10 @@ impl World {
             (*address, Way::Known { ifindex, mac })
         });
         let ways = ways.collect();
-        World {
+        let mut world = World {
             config,
             pinned: HashSet::new(),
-            at_once: HashSet::new(),
+            at_once: set.at_once,
             key,
             registry: set.registry,
             overrides,
@@ -179,7 +179,14 @@ impl World {
             ejections: HashMap::new(),
             carrier_since: HashMap::new(),
             held: Held::default(),
-        }
+        };
+        let known = |(service, at): &(String, SocketAddr)| {
+            let known = world.registry.known_real(service, *at);
+            known.is_some()
+        };
+        world.at_once.retain(known);
+        world.forgive_the_configured();
+        world
     }
 
     /// Configured services, then those whose flows may end.
@@ -242,19 +249,31 @@ impl World {
             .collect();
     }
 
-    /// Whether flows are known that belong to no service, neither configured nor lingering.
-    pub fn has_orphans(&self, loads: &Loads) -> bool {
-        let there = |name: &str| self.services().any(|s| s.name == *name);
-        let mut known = self.registry.services();
-        known.any(|name| !there(name) && self.has_flows(name, loads))
+    /// Services that have ids and are not configured.
+    pub fn missing(&self) -> BTreeSet<String> {
+        let configured = |name: &str| self.config.services.iter().any(|s| s.name == *name);
+        let known = self.registry.services();
+        known
+            .filter(|name| !configured(name))
+            .map(str::to_owned)
+            .collect()
     }
 
-    /// Whether a service has flows, or may have some that nobody counts.
+    /// Whether a service has a real with flows, or with some that nobody counts.
     fn has_flows(&self, name: &str, loads: &Loads) -> bool {
         let id = self.registry.known_service(name);
         let uncounted = id.is_some_and(|id| self.uncounted.contains(&id));
         let mut reals = self.registry.reals_of(name);
-        uncounted || reals.any(|(_, real)| loads.flows(real) > 0)
+        reals.any(|(_, real)| uncounted || loads.flows(real) > 0)
+    }
+
+    /// Lets flows linger again of reals that are configured again, should they be removed another time.
+    pub fn forgive_the_configured(&mut self) {
+        let services = &self.config.services;
+        self.at_once.retain(|(name, at)| {
+            let service = services.iter().find(|service| service.name == *name);
+            service.is_none_or(|service| service.reals.iter().all(|real| real.place() != *at))
+        });
     }
 
     /// Takes news of a real's checks. True if it changes anything now.
@@ -476,6 +495,7 @@ impl World {
                 .map(|(id, good)| (id.0, good.reals.iter().map(|r| r.0).collect()))
                 .collect(),
             rings: rings.remembered(),
+            at_once: self.at_once.clone(),
         }
     }
 

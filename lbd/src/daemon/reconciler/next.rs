@@ -201,10 +201,7 @@ fn enter(world: &mut World, next: &Next, loads: &Loads) {
     world.overrides.runtime.clone_from(&next.runtime);
     world.pinned = pinned(&next.wanted.config, &next.config);
     world.at_once.extend(next.at_once.iter().cloned());
-    let named: HashSet<(String, SocketAddr)> = reals(&next.config)
-        .map(|(service, real)| (service.name.clone(), real.place()))
-        .collect();
-    world.at_once.retain(|place| !named.contains(place));
+    world.forgive_the_configured();
     world.follow_renames(&old);
     world.linger(&old, loads);
 }

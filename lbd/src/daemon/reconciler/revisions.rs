@@ -40,7 +40,6 @@ impl Reconciler {
         let revisions = self.history.revisions().iter().rev();
         let good = revisions.filter(|r| r.result != RevisionResult::RolledBack);
         let numbers: Vec<u64> = good.map(|r| r.revision).collect();
-        self.follow_what_ran(&numbers);
         let wanted = &self.filed.wanted.sources;
         let known = numbers
             .iter()
@@ -60,21 +59,6 @@ impl Reconciler {
                     ..Origin::default()
                 };
                 self.keep_revision(&origin, changes, RevisionResult::Saved);
-            }
-        }
-    }
-
-    /// Services with flows that the file has no more, under that name or at all: the configurations that ran
-    /// before, the newest first, tell what they were, and they go on as after a reload.
-    fn follow_what_ran(&mut self, revisions: &[u64]) {
-        for revision in revisions {
-            if !self.world.has_orphans(&self.live.loads) {
-                return;
-            }
-            let sources = self.history.sources(*revision).ok();
-            if let Some(ran) = sources.and_then(|sources| reload::judge(sources).ok()) {
-                self.world.follow_renames(&ran.config);
-                self.world.linger(&ran.config, &self.live.loads);
             }
         }
     }

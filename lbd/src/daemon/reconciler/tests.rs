@@ -2,8 +2,9 @@
 
 mod commands;
 mod configurations;
+mod restarts;
 
-use super::super::reload;
+use super::super::{last_run, reload};
 use super::*;
 use crate::control::Peer;
 use crate::live::event::{NeighborNews, Reach};
@@ -108,10 +109,16 @@ impl Rig {
                 }
             }
         });
+        let live = Live::new(key, flows, Vec::new(), 0);
+        for real in flows_of {
+            live.loads.add(*real, Active);
+        }
+        let history = History::load(&places.state_dir);
+        last_run::follow(&mut world, &history, &live.loads);
         let me = Reconciler::new(Beginning {
-            live: Arc::new(Live::new(key, flows, Vec::new(), 0)),
+            live: Arc::new(live),
             config_file: at("lbd.toml"),
-            history: History::load(&places.state_dir),
+            history,
             filed,
             board: Arc::new(Board::new(&prometheus::Registry::new()).unwrap()),
             generation: 0,
@@ -146,9 +153,6 @@ impl Rig {
             notifier: Notifier::new(),
         });
         let mut rig = Rig { me, dir };
-        for real in flows_of {
-            rig.me.live.loads.add(*real, Active);
-        }
         rig.me.begin().await;
         rig.me.starting = false;
         rig
@@ -256,29 +260,6 @@ async fn a_renamed_service_keeps_its_flows() {
     assert_eq!([rig.id("shop", 1), rig.id("shop", 2)], before);
     assert_eq!(rig.table().services.len(), 1);
     assert!(rig.table().real(before[0]).is_some());
-}
-
-#[tokio::test]
-async fn what_is_renamed_or_removed_while_no_lbd_runs_keeps_its_flows_too() {
-    let dns = WEB.replace("web", "dns").replace("80", "53") + &reals(&[3]);
-    let both = web(&[1, 2]) + &dns;
-    let rig = Rig::new(&both).await;
-    let (web1, dns3) = (rig.id("web", 1), rig.id("dns", 3));
-    drop(rig.me);
-    let path = rig.dir.path().join("lbd.toml");
-    fs::write(&path, web(&[1, 2]).replace("\"web\"", "\"shop\"")).unwrap();
-    let rig = Rig::start_with(rig.dir, &[web1, dns3]).await;
-    assert_eq!(rig.id("shop", 1), web1);
-    assert!(rig.table().member(dns3).unwrap().1.lingering);
-
-    // What lingers does so over another restart, in which nothing has changed.
-    drop(rig.me);
-    let rig = Rig::start_with(rig.dir, &[web1, dns3]).await;
-    assert!(rig.table().member(dns3).unwrap().1.lingering);
-    drop(rig.me);
-
-    let rig = Rig::start_with(rig.dir, &[web1]).await;
-    assert!(rig.table().member(dns3).is_none(), "its flows have ended");
 }
 
 #[tokio::test]

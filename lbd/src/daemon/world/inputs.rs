@@ -10,7 +10,7 @@ use lbcore::service::{
     Exhausted, Health, Inputs, Interface, RealInput, Registry, ServiceInput, Settled, Way, is_dead,
 };
 use lbcore::time::Tick;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
 impl World {
@@ -129,7 +129,7 @@ impl World {
 struct Known<'a> {
     registry: &'a mut Registry,
     pinned: &'a HashSet<(String, SocketAddr)>,
-    at_once: &'a HashSet<(String, SocketAddr)>,
+    at_once: &'a BTreeSet<(String, SocketAddr)>,
     reals: &'a mut HashMap<RealId, RealFacts>,
     ways: &'a HashMap<IpAddr, Way>,
     last_good: &'a HashMap<ServiceId, LastGood>,

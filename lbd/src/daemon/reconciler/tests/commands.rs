@@ -367,8 +367,11 @@ async fn what_is_removed_lingers_or_ends_at_once() {
             },
         };
         rig.change(remove).await;
-        let table = rig.table();
-        assert_eq!(table.member(id).unwrap().1.state, state);
+        let after = |rig: &Rig| rig.table().member(id).unwrap().1.state;
+        assert_eq!(after(&rig), state);
+        drop(rig.me);
+        let rig = Rig::start_with(rig.dir, &[id]).await;
+        assert_eq!(after(&rig), state, "after a restart");
     }
 }
 

@@ -12,7 +12,7 @@ fn draft(text: &str) -> Draft {
     }
 }
 
-fn apply(text: &str, confirm: Option<Duration>) -> Request {
+pub(super) fn apply(text: &str, confirm: Option<Duration>) -> Request {
     Request::Config(ConfigRequest::Apply {
         draft: draft(text),
         confirm,
@@ -30,7 +30,7 @@ fn undo(revision: Option<u64>) -> Request {
 }
 
 const CONFIRM: Request = Request::Config(ConfigRequest::Confirm { dry_run: false });
-const MINUTE: Option<Duration> = Some(Duration::from_secs(60));
+pub(super) const MINUTE: Option<Duration> = Some(Duration::from_secs(60));
 
 impl Rig {
     fn reals(&self) -> usize {
