@@ -35,6 +35,7 @@ impl Load {
         let thread = netns.spawn("load", move || {
             let start = Instant::now();
             let (mut next, mut left_out) = (frames.iter().cycle(), 0);
+            let made_up_for = u64::from(BURST).max((MADE_UP_FOR * f64::from(rate)) as u64);
             while !stopped.load(Ordering::Relaxed) {
                 let due = (start.elapsed().as_secs_f64() * f64::from(rate)) as u64;
                 let done = counter.load(Ordering::Relaxed) + left_out;
@@ -42,7 +43,7 @@ impl Load {
                     std::thread::sleep(Duration::from_micros(200));
                     continue;
                 }
-                left_out += (due - done).saturating_sub((MADE_UP_FOR * f64::from(rate)) as u64);
+                left_out += (due - done).saturating_sub(made_up_for);
                 for frame in next.by_ref().take(BURST as usize) {
                     // A frame the queue did not take was not sent, and is not counted.
                     if socket.send(frame).is_ok() {

@@ -4,7 +4,7 @@
 use crate::netns::{Netns, NetnsHandle, run};
 use crate::topology::real_mac;
 use std::fmt::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Named counters at the ingress of one interface.
 #[derive(Debug)]
@@ -80,15 +80,15 @@ impl Tally {
         self.names.iter().map(|name| self.of(name)).sum()
     }
 
-    /// Waits until `goal` have arrived, and then no more; returns the total.
+    /// Waits until `goal` have arrived, or 10 s are over, and then until no more arrive; returns the total.
     ///
     /// # Panics
-    /// When fewer arrive within 10 s, or they keep coming for 10 s.
+    /// When they keep coming for 10 s.
     pub fn settled_at(&self, goal: u64) -> u64 {
-        let mut total = 0;
-        crate::wait::wait_until("all frames arrive", Duration::from_secs(10), || {
-            total = self.total();
-            total >= goal
+        let start = Instant::now();
+        let late = || start.elapsed() > Duration::from_secs(10);
+        crate::wait::wait_until("all frames arrive", Duration::from_secs(20), || {
+            self.total() >= goal || late()
         });
         self.settled()
     }
