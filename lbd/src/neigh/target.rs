@@ -5,6 +5,7 @@ use super::kernel::Sighting;
 use crate::live::event::Reach;
 use lbcore::net::MacAddr;
 use rtnetlink::packet_route::neighbour::NeighbourState;
+use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -48,6 +49,8 @@ pub(super) struct Target {
     lost: Option<Instant>,
     /// It was asked for as long as patience lasts, and nobody answered.
     in_vain: bool,
+    /// The kernel had no room for its entry when it was last asked to resolve it.
+    no_room: bool,
 }
 
 impl Target {
@@ -64,6 +67,7 @@ impl Target {
             resolved: None,
             lost: None,
             in_vain: false,
+            no_room: false,
         }
     }
 
@@ -192,6 +196,12 @@ impl Target {
         true
     }
 
+    /// Takes what became of asking the kernel to resolve it.
+    pub(super) fn asked(&mut self, result: &io::Result<()>) {
+        let errno = result.as_ref().err().and_then(io::Error::raw_os_error);
+        self.no_room = errno == Some(libc::ENOBUFS);
+    }
+
     /// How the address is reached; `None` while that is being found out: what was true before is
     /// the likeliest to be true then.
     pub(super) fn reach(&self) -> Option<Reach> {
@@ -203,8 +213,18 @@ impl Target {
                     mac,
                 },
                 (Ok(_), None) if !self.in_vain => return None,
+                (Ok(_), None) if self.no_room => Reach::Unreachable(self.no_room_words()),
                 (Ok(ifindex), None) => Reach::Unresolved { ifindex: *ifindex },
             },
+        )
+    }
+
+    fn no_room_words(&self) -> String {
+        let address = self.wanted.address;
+        let family = if address.is_ipv4() { "ipv4" } else { "ipv6" };
+        format!(
+            "{address} cannot be resolved: this host's neighbour table is full; raise \
+             net.{family}.neigh.default.gc_thresh3"
         )
     }
 }
@@ -249,6 +269,25 @@ mod tests {
             Some(Reach::Unresolved { ifindex: 2 }) | None => None,
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn a_full_table_is_no_silence_of_the_real() {
+        let start = Instant::now();
+        let mut target = target(None);
+        assert_eq!(target.tend(true, start), Step::Manage);
+        target.asked(&Err(io::Error::from_raw_os_error(libc::ENOBUFS)));
+        target.vanish(start);
+        target.tend(true, start + PATIENCE);
+        let Some(Reach::Unreachable(words)) = target.reach() else {
+            panic!("{:?}", target.reach());
+        };
+        assert!(
+            words.contains("net.ipv4.neigh.default.gc_thresh3"),
+            "{words}"
+        );
+        target.asked(&Ok(()));
+        assert_eq!(target.reach(), Some(Reach::Unresolved { ifindex: 2 }));
     }
 
     #[test]

@@ -345,12 +345,15 @@ impl Watch<'_> {
         Ok(())
     }
 
-    async fn take(&self, ifindex: u32, address: IpAddr, step: Step) -> io::Result<()> {
+    async fn take(&mut self, ifindex: u32, address: IpAddr, step: Step) -> io::Result<()> {
         let done = match step {
             Step::Nothing => return Ok(()),
             Step::Confirm => kernel::confirm(&self.handle, ifindex, address).await,
             Step::Manage => kernel::manage(&self.handle, ifindex, address).await,
         };
+        if let Some(target) = self.targets.get_mut(&address) {
+            target.asked(&done);
+        }
         forgive(address, done)
     }
 
