@@ -107,11 +107,11 @@ impl Registry {
         }
     }
 
-    /// The service called `from` is called `to` from now on, with all its ids; nothing happens if
-    /// `to` has ids already.
-    pub fn rename_service(&mut self, from: &str, to: &str) {
+    /// The service called `from` is called `to` from now on, with all its ids; nothing happens, and it is
+    /// false, if `to` has ids already.
+    pub fn rename_service(&mut self, from: &str, to: &str) -> bool {
         if self.services.contains_key(to) || self.reals.contains_key(to) {
-            return;
+            return false;
         }
         if let Some(id) = self.services.remove(from) {
             self.services.insert(to.to_owned(), id);
@@ -119,6 +119,7 @@ impl Registry {
         if let Some(reals) = self.reals.remove(from) {
             self.reals.insert(to.to_owned(), reals);
         }
+        true
     }
 
     /// Forgets a service that is no longer configured and has no flows left.

@@ -3,6 +3,7 @@
 use super::history::History;
 use super::reload;
 use super::world::World;
+use lbcore::api::{RevisionResult, RevisionView};
 use lbcore::load::Loads;
 use tracing::info;
 
@@ -10,7 +11,11 @@ use tracing::info;
 /// does: the revisions, the newest first, tell what those services were.
 pub fn follow(world: &mut World, history: &History, loads: &Loads) {
     let mut missing = world.missing();
-    for about in history.revisions().iter().rev() {
+    // One that was given up ran before what it was given up for.
+    let given_up = |about: &&RevisionView| about.result == RevisionResult::RolledBack;
+    let newest = || history.revisions().iter().rev();
+    let kept = newest().filter(|about| !given_up(about));
+    for about in kept.chain(newest().filter(given_up)) {
         if missing.is_empty() {
             break;
         }

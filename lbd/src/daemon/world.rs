@@ -222,10 +222,18 @@ impl World {
                 .services
                 .iter()
                 .find(|s| gone(&s.name) && s.keys().any(|key| keys.contains(&key)));
-            if let Some(before) = before {
-                self.registry.rename_service(&before.name, &service.name);
+            if let Some(before) = before
+                && self.registry.rename_service(&before.name, &service.name)
+            {
+                let places = std::mem::take(&mut self.at_once).into_iter();
+                let renamed = places.map(|(name, at)| match name == before.name {
+                    true => (service.name.clone(), at),
+                    false => (name, at),
+                });
+                self.at_once = renamed.collect();
             }
         }
+        self.forgive_the_configured();
     }
 
     /// Keeps services that `old` had and the configuration no longer has, while their flows end;
@@ -268,11 +276,11 @@ impl World {
     }
 
     /// Lets flows linger again of reals that are configured again, should they be removed another time.
-    pub fn forgive_the_configured(&mut self) {
+    fn forgive_the_configured(&mut self) {
         let services = &self.config.services;
         self.at_once.retain(|(name, at)| {
             let service = services.iter().find(|service| service.name == *name);
-            service.is_none_or(|service| service.reals.iter().all(|real| real.place() != *at))
+            service.is_none_or(|service| service.places().all(|place| place != *at))
         });
     }
 
@@ -388,14 +396,20 @@ impl World {
         self.held.neighbors.remove(&news.address);
         let way = match news.reach {
             Reach::Neighbor { ifindex, mac } => Way::Known { ifindex, mac },
-            Reach::Unresolved { ifindex } => {
-                let asked = if news.address.is_ipv4() {
-                    "ARP"
-                } else {
-                    "neighbour solicitation"
+            Reach::Unresolved { ifindex, no_room } => {
+                let (asked, family) = match news.address {
+                    IpAddr::V4(_) => ("ARP", "ipv4"),
+                    IpAddr::V6(_) => ("neighbour solicitation", "ipv6"),
                 };
                 let on = self.link_name(ifindex).unwrap_or("its interface");
-                let reason = format!("{} does not answer {asked} on {on}", news.address);
+                let reason = match no_room {
+                    false => format!("{} does not answer {asked} on {on}", news.address),
+                    true => format!(
+                        "this host's neighbour table has no room for {}: raise \
+                         net.{family}.neigh.default.gc_thresh3",
+                        news.address
+                    ),
+                };
                 Way::Silent { last, reason }
             }
             Reach::Unreachable(why) => Way::Unreachable(why),

@@ -87,6 +87,8 @@ pub enum Reach {
     Unresolved {
         /// Where it should be reached.
         ifindex: u32,
+        /// Nobody could be asked: the kernel's neighbour table is full.
+        no_room: bool,
     },
     /// Direct routing cannot get there; the reason in words, as `status` shows it:
     /// `"10.9.0.7 is not on-link via eth0: it is behind the gateway 192.0.2.1"`.

@@ -159,7 +159,10 @@ impl Target {
             .silent_since
             .is_some_and(|since| now >= since + PATIENCE)
         {
-            self.known = None;
+            // Where nobody can be asked, the last MAC is the likeliest.
+            if !self.no_room {
+                self.known = None;
+            }
             self.in_vain = true;
         }
         match &self.seen {
@@ -197,9 +200,14 @@ impl Target {
     }
 
     /// Takes what became of asking the kernel to resolve it.
-    pub(super) fn asked(&mut self, result: &io::Result<()>) {
+    pub(super) fn asked(&mut self, result: &io::Result<()>, now: Instant) {
         let errno = result.as_ref().err().and_then(io::Error::raw_os_error);
-        self.no_room = errno == Some(libc::ENOBUFS);
+        let no_room = errno == Some(libc::ENOBUFS);
+        if std::mem::replace(&mut self.no_room, no_room) && !no_room {
+            // Only from now on silence is the real's.
+            self.silent_since = self.silent_since.map(|_| now);
+            self.in_vain = false;
+        }
     }
 
     /// How the address is reached; `None` while that is being found out: what was true before is
@@ -213,18 +221,11 @@ impl Target {
                     mac,
                 },
                 (Ok(_), None) if !self.in_vain => return None,
-                (Ok(_), None) if self.no_room => Reach::Unreachable(self.no_room_words()),
-                (Ok(ifindex), None) => Reach::Unresolved { ifindex: *ifindex },
+                (Ok(ifindex), None) => Reach::Unresolved {
+                    ifindex: *ifindex,
+                    no_room: self.no_room,
+                },
             },
-        )
-    }
-
-    fn no_room_words(&self) -> String {
-        let address = self.wanted.address;
-        let family = if address.is_ipv4() { "ipv4" } else { "ipv6" };
-        format!(
-            "{address} cannot be resolved: this host's neighbour table is full; raise \
-             net.{family}.neigh.default.gc_thresh3"
         )
     }
 }
@@ -266,7 +267,7 @@ mod tests {
     fn at(target: &Target) -> Option<MacAddr> {
         match target.reach() {
             Some(Reach::Neighbor { ifindex: 2, mac }) => Some(mac),
-            Some(Reach::Unresolved { ifindex: 2 }) | None => None,
+            Some(Reach::Unresolved { ifindex: 2, .. }) | None => None,
             other => panic!("{other:?}"),
         }
     }
@@ -276,18 +277,25 @@ mod tests {
         let start = Instant::now();
         let mut target = target(None);
         assert_eq!(target.tend(true, start), Step::Manage);
-        target.asked(&Err(io::Error::from_raw_os_error(libc::ENOBUFS)));
+        let full = || Err(io::Error::from_raw_os_error(libc::ENOBUFS));
+        let unresolved = |no_room| {
+            let ifindex = 2;
+            Some(Reach::Unresolved { ifindex, no_room })
+        };
+        target.asked(&full(), start);
         target.vanish(start);
         target.tend(true, start + PATIENCE);
-        let Some(Reach::Unreachable(words)) = target.reach() else {
-            panic!("{:?}", target.reach());
-        };
-        assert!(
-            words.contains("net.ipv4.neigh.default.gc_thresh3"),
-            "{words}"
-        );
-        target.asked(&Ok(()));
-        assert_eq!(target.reach(), Some(Reach::Unresolved { ifindex: 2 }));
+        assert_eq!(target.reach(), unresolved(true));
+        target.asked(&Ok(()), start + PATIENCE);
+        assert_eq!(target.reach(), None, "it is being asked for");
+        target.tend(true, start + 2 * PATIENCE);
+        assert_eq!(target.reach(), unresolved(false));
+        // A MAC that was known stays, for nobody can say that it is gone.
+        target.observe(seen(Reachable, Some(OLD)), start);
+        target.vanish(start);
+        target.asked(&full(), start);
+        target.tend(true, start + 2 * PATIENCE);
+        assert_eq!(at(&target), Some(OLD));
     }
 
     #[test]
@@ -314,7 +322,8 @@ mod tests {
         assert_eq!(at(&target), Some(OLD), "still");
         target.observe(seen(Incomplete, None), start + PATIENCE / 2);
         assert_eq!(target.tend(true, start + PATIENCE), Step::Nothing);
-        assert_eq!(target.reach(), Some(Reach::Unresolved { ifindex: 2 }));
+        let (ifindex, no_room) = (2, false);
+        assert_eq!(target.reach(), Some(Reach::Unresolved { ifindex, no_room }));
         target.observe(seen(Reachable, Some(NEW)), start + PATIENCE);
         assert_eq!(at(&target), Some(NEW));
     }

@@ -337,10 +337,9 @@ impl Watch<'_> {
             return Ok(());
         };
         if ready(&self.links, ifindex) && target.suspect(Instant::now()) {
-            forgive(
-                address,
-                kernel::resolve(&self.handle, ifindex, address).await,
-            )?;
+            let done = kernel::resolve(&self.handle, ifindex, address).await;
+            target.asked(&done, Instant::now());
+            forgive(address, done)?;
         }
         Ok(())
     }
@@ -352,7 +351,7 @@ impl Watch<'_> {
             Step::Manage => kernel::manage(&self.handle, ifindex, address).await,
         };
         if let Some(target) = self.targets.get_mut(&address) {
-            target.asked(&done);
+            target.asked(&done, Instant::now());
         }
         forgive(address, done)
     }
@@ -381,6 +380,9 @@ impl Watch<'_> {
             match &reach {
                 _ if is_known => {}
                 Reach::Neighbor { mac, .. } => info!(%address, %mac, "real is a neighbour"),
+                Reach::Unresolved { no_room: true, .. } => {
+                    warn!(%address, "a real cannot be resolved: the neighbour table is full")
+                }
                 Reach::Unresolved { .. } => {
                     info!(%address, "nobody answers for this real's address")
                 }

@@ -201,7 +201,6 @@ fn enter(world: &mut World, next: &Next, loads: &Loads) {
     world.overrides.runtime.clone_from(&next.runtime);
     world.pinned = pinned(&next.wanted.config, &next.config);
     world.at_once.extend(next.at_once.iter().cloned());
-    world.forgive_the_configured();
     world.follow_renames(&old);
     world.linger(&old, loads);
 }

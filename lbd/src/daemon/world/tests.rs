@@ -226,7 +226,10 @@ fn silence_of_a_neighbour_just_after_carrier_waits_too() {
     bench.world.hear_links(links(&[("eth0", true)]), bench.now);
     let silence = NeighborNews {
         address: address(1),
-        reach: Reach::Unresolved { ifindex: 2 },
+        reach: Reach::Unresolved {
+            ifindex: 2,
+            no_room: false,
+        },
     };
     assert!(!bench.world.hear_neighbor(silence.clone(), bench.now));
     bench.wait(bench.world.config.network.link_holddown);

@@ -42,3 +42,43 @@ async fn a_rename_that_was_never_confirmed_takes_no_flow_along() {
     let rig = Rig::start_with(rig.dir, &[web1]).await;
     assert_eq!(rig.id("web", 1), web1);
 }
+
+#[tokio::test]
+async fn a_configuration_that_was_given_up_is_not_how_a_service_ran_last() {
+    let dns = |vip: &str| {
+        let service = WEB.replace("web", "dns").replace("80", "53");
+        service.replace("192.0.2.10", vip) + &reals(&[3])
+    };
+    let mut rig = Rig::new(&(web(&[1]) + &dns("192.0.2.10"))).await;
+    let dns3 = rig.id("dns", 3);
+    rig.me.live.loads.add(dns3, Active);
+    let elsewhere = web(&[1]) + &dns("192.0.2.11");
+    rig.change(apply(&elsewhere, MINUTE)).await;
+    drop(rig.me);
+    let rig = Rig::start_with(rig.dir, &[dns3]).await;
+    drop(rig.me);
+    fs::write(rig.dir.path().join("lbd.toml"), web(&[1])).unwrap();
+    let rig = Rig::start_with(rig.dir, &[dns3]).await;
+    let vips: Vec<_> = rig.me.world.lingering.iter().map(|s| &s.vips).collect();
+    assert_eq!(vips, [&["192.0.2.10".parse::<std::net::IpAddr>().unwrap()]]);
+}
+
+#[tokio::test]
+async fn what_was_cut_off_stays_so_under_another_name() {
+    let mut rig = Rig::new(&web(&[1, 2])).await;
+    let id = rig.id("web", 1);
+    rig.me.live.loads.add(id, Active);
+    let how = How {
+        now: true,
+        ..How::default()
+    };
+    let (service, real) = ("web".into(), "rs1".into());
+    rig.change(Request::RemoveReal { service, real, how }).await;
+    let shop = web(&[2]).replace("\"web\"", "\"shop\"");
+    rig.typed(&shop).await;
+    let state = |rig: &Rig| rig.table().member(id).unwrap().1.state;
+    assert_eq!(state(&rig), RealState::Disabled);
+    drop(rig.me);
+    let rig = Rig::start_with(rig.dir, &[id]).await;
+    assert_eq!(state(&rig), RealState::Disabled, "over a restart, too");
+}
