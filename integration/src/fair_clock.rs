@@ -97,8 +97,10 @@ impl FairClock {
 
     /// Time since the start in which no core stood still.
     pub fn elapsed(&self) -> Duration {
+        let seen = lock(&self.seen);
+        // With the lock: nobody notes what comes after.
         let now = self.start.elapsed();
-        now.saturating_sub(lock(&self.seen).stood_still(now))
+        now.saturating_sub(seen.stood_still(now))
     }
 }
 
